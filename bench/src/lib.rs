@@ -1,0 +1,1 @@
+//! Benchmarks of Orch: P1 to P5.

@@ -1,0 +1,1 @@
+//! Takes a clean, sorted, reproducible data set out of a ledger.

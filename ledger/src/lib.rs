@@ -1,0 +1,1 @@
+//! The ledger's file layer: self-checking lines, atomic batches, recovery, verification.

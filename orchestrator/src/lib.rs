@@ -1,0 +1,1 @@
+//! The orchestrator: one writer, its index, and the gRPC edge.

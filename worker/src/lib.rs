@@ -1,0 +1,1 @@
+//! The worker: leases jobs, runs them, streams candidates back.
