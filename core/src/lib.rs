@@ -1,1 +1,20 @@
-//! The pure core of Orch: jobs, leases, contracts, and the state that is a fold over the ledger.
+//! The pure core of Orch: what jobs, leases, candidates and contracts are, and what every event means.
+//!
+//! Nothing here does IO, reads a clock or draws a random number: time comes in as an argument, jitter is a
+//! function of the job, and files belong to `orch-ledger`. So every rule of the system can be tested as a
+//! function, and replaying the ledger is the same code as running live.
+//!
+//! Where to look: [`record`] lists every event of the ledger; [`state`] folds them ([`state::State::apply`]) and
+//! decides what happens next; [`contract`] judges candidates; [`job`] and [`queue`] are what users submit.
+
+pub mod contract;
+pub mod digest;
+pub mod id;
+pub mod job;
+pub mod json;
+pub mod manifest;
+pub mod policy;
+pub mod queue;
+pub mod record;
+pub mod state;
+pub mod time;

@@ -1,0 +1,225 @@
+//! Strict JSON in, canonical JSON out.
+//!
+//! Input is I-JSON (RFC 7493): no duplicate keys, no number that a double cannot hold (1e400, or a whole number
+//! beyond 2^53, which belongs into a string), bounded size and depth. Output is RFC 8785, in which two texts are
+//! equal exactly when their values are.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// How large a JSON text may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of the text.
+    pub max_bytes: usize,
+    /// The deepest nesting: 0 for a bare number, 1 for `{"a":1}`.
+    pub max_depth: usize,
+}
+
+/// Why a text is not strict JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Longer than allowed.
+    #[error("{bytes} bytes of JSON, at most {max} are allowed")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Nested deeper than allowed.
+    #[error("JSON nested more than {max} levels deep")]
+    TooDeep {
+        /// The limit.
+        max: usize,
+    },
+    /// A key stands twice in one object.
+    #[error("key {key:?} stands twice in one object")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// A number that a double cannot hold.
+    #[error("number {text} cannot be held by a double: write it as a string")]
+    Number {
+        /// The number as written.
+        text: String,
+    },
+    /// Not JSON.
+    #[error("not JSON: {0}")]
+    Syntax(String),
+}
+
+
+/// The value that a strict JSON text means.
+///
+/// # Errors
+/// [`JsonError`], the first fault found.
+pub fn parse(text: &[u8], limits: Limits) -> Result<Value, JsonError> {
+    if text.len() > limits.max_bytes {
+        return Err(JsonError::TooLarge { bytes: text.len(), max: limits.max_bytes });
+    }
+    let fault = RefCell::new(None);
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    // Our own bound is checked in the visitor, before serde_json recurses; its fixed one of 128 stays on behind it.
+    let seed = Strict { depth_left: limits.max_depth, limits, fault: &fault };
+    let parsed = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    parsed.map_err(|error| fault.take().unwrap_or_else(|| classify(&error)))
+}
+
+/// A value in the canonical form of RFC 8785.
+///
+/// # Panics
+/// If `value` is not representable as JSON (a map with keys that are no strings); none of our types is.
+#[allow(clippy::expect_used)]
+pub fn canonical<T: Serialize>(value: &T) -> Box<RawValue> {
+    let text = serde_json_canonicalizer::to_string(value).expect("our types are representable as JSON");
+    RawValue::from_string(text).expect("the canonicalizer writes JSON")
+}
+
+fn classify(error: &serde_json::Error) -> JsonError {
+    let text = error.to_string();
+    if text.starts_with("number out of range") {
+        return JsonError::Number { text: "out of range".into() };
+    }
+    JsonError::Syntax(text)
+}
+
+/// Builds a value and refuses what I-JSON refuses. The fault goes through a cell, because a deserializer can
+/// only report text.
+struct Strict<'a> {
+    depth_left: usize,
+    limits: Limits,
+    fault: &'a RefCell<Option<JsonError>>,
+}
+
+impl Strict<'_> {
+    fn fail<E: de::Error>(&self, fault: JsonError) -> E {
+        let error = E::custom(&fault);
+        self.fault.replace(Some(fault));
+        error
+    }
+
+    fn inner<E: de::Error>(&self) -> Result<Self, E> {
+        match self.depth_left.checked_sub(1) {
+            Some(depth_left) => Ok(Self { depth_left, ..*self }),
+            None => Err(self.fail(JsonError::TooDeep { max: self.limits.max_depth })),
+        }
+    }
+}
+
+/// The largest whole number up to which every one is a double: 2^53.
+const MAX_SAFE_INTEGER: u64 = 1 << 53;
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        if value > MAX_SAFE_INTEGER {
+            return Err(self.fail(JsonError::Number { text: value.to_string() }));
+        }
+        Ok(Value::from(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        if value.unsigned_abs() > MAX_SAFE_INTEGER {
+            return Err(self.fail(JsonError::Number { text: value.to_string() }));
+        }
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        match serde_json::Number::from_f64(value) {
+            Some(number) => Ok(Value::Number(number)),
+            None => Err(self.fail(JsonError::Number { text: value.to_string() })),
+        }
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = access.next_element_seed(self.inner()?)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = serde_json::Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let value = access.next_value_seed(self.inner()?)?;
+            if map.insert(key.clone(), value).is_some() {
+                return Err(self.fail(JsonError::DuplicateKey { key }));
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { max_bytes: 100, max_depth: 3 };
+
+    fn fault(text: &str) -> JsonError {
+        parse(text.as_bytes(), LIMITS).unwrap_err()
+    }
+
+    #[test]
+    fn strict_json_names_its_fault() {
+        assert_eq!(fault("{\"a\":1,\"a\":2}"), JsonError::DuplicateKey { key: "a".into() });
+        assert_eq!(fault("[[[[1]]]]"), JsonError::TooDeep { max: 3 });
+        assert!(matches!(fault("1e400"), JsonError::Number { .. }));
+        assert!(matches!(fault("9007199254740993"), JsonError::Number { .. }));
+        assert!(matches!(fault("NaN"), JsonError::Syntax(_)));
+        assert!(matches!(fault("{} x"), JsonError::Syntax(_)));
+        assert_eq!(fault(&"1".repeat(101)), JsonError::TooLarge { bytes: 101, max: 100 });
+    }
+
+    #[test]
+    fn ten_thousand_levels_are_refused_without_a_stack() {
+        let text = "[".repeat(10_000);
+        let limits = Limits { max_bytes: 1 << 20, max_depth: 100_000 };
+        assert!(parse(text.as_bytes(), limits).is_err());
+    }
+
+    #[test]
+    fn canonical_form_is_the_same_for_equal_values() {
+        let text = |t: &str| canonical(&parse(t.as_bytes(), LIMITS).unwrap()).get().to_owned();
+        assert_eq!(text("{ \"b\": 1.0, \"a\": [1e1, -0.0] }"), "{\"a\":[10,0],\"b\":1}");
+        assert_eq!(text("{\"a\":[10,0],\"b\":1}"), "{\"a\":[10,0],\"b\":1}");
+    }
+}

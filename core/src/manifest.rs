@@ -1,0 +1,1 @@
+//! What `orchctl submit -f` reads.

@@ -1,0 +1,313 @@
+//! Every event of the ledger: facts, in the past tense, that carry their outcome.
+//!
+//! An event says what became of a job (`next`), not how to compute it, so that replay needs no clock, no policy
+//! and no contract. Names and fields are the ledger's format: a change here is a change of format, and the golden
+//! ledgers under `tests/` must go on replaying.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::contract::ContractSpec;
+use crate::digest::Digest;
+use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
+use crate::job::{JobSpec, Payload};
+use crate::queue::QueueSpec;
+use crate::time::Timestamp;
+
+/// The version of the ledger's format that this code writes. It reads this version only.
+pub const FORMAT: u32 = 1;
+
+/// A line of the ledger: an event, its place and the wall time at which it was decided.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened. In JSON: an object with one key, the event's name in snake case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The first line of a segment. Written by the ledger itself.
+    SegmentOpened {
+        /// The ledger that the segment belongs to.
+        ledger: String,
+        /// The format of its lines.
+        format: u32,
+        /// The chain link of the last batch before it; 64 zeros before the first.
+        previous: Digest,
+    },
+    /// The last line of a segment that is complete. Written by the ledger itself.
+    SegmentSealed {},
+    /// An orchestrator took the ledger into use.
+    Booted {
+        /// One more than at the boot before: the writer's own fencing token.
+        epoch: u64,
+        /// The orchestrator's version.
+        version: String,
+        /// The host it runs on.
+        host: String,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A queue was defined, or defined anew.
+    QueueDefined(Box<QueueSpec>),
+    /// A queue's jobs are no longer leased.
+    QueuePaused {
+        /// The queue.
+        queue: QueueName,
+        /// Why, in the words of who did it.
+        reason: String,
+    },
+    /// A queue's jobs are leased again.
+    QueueResumed {
+        /// The queue.
+        queue: QueueName,
+    },
+    /// A version of a contract came into being; it never changes.
+    ContractRegistered(Box<ContractSpec>),
+    /// A job was submitted. Its id is this record's seq.
+    JobSubmitted(Box<JobSubmitted>),
+    /// A job that waited for a time or for other jobs may be leased now.
+    JobReadied {
+        /// The job.
+        job: JobId,
+    },
+    /// A worker got a job. The lease's id is this record's seq.
+    LeaseGranted {
+        /// The job.
+        job: JobId,
+        /// The how-manieth lease of the job this is, from 1.
+        attempt: u32,
+        /// The grantee.
+        worker: WorkerId,
+        /// The contract that judges the candidates of this lease.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contract: Option<ContractRef>,
+    },
+    /// A worker gave a job back undone; no attempt is charged.
+    LeaseReleased {
+        /// The job.
+        job: JobId,
+        /// Its lease.
+        lease: LeaseId,
+    },
+    /// A lease ended because its worker was lost.
+    LeaseExpired {
+        /// The job.
+        job: JobId,
+        /// Its lease.
+        lease: LeaseId,
+        /// How the worker was lost.
+        cause: ExpiryCause,
+        /// What became of the job.
+        next: Next,
+    },
+    /// A batch of candidates was judged. The next `accepted` records are its accepted candidates, in order.
+    BatchJudged(Box<BatchJudged>),
+    /// A candidate passed every gate.
+    CandidateAccepted(Box<CandidateAccepted>),
+    /// A job is done.
+    JobCompleted {
+        /// The job.
+        job: JobId,
+        /// The lease under which it was done.
+        lease: LeaseId,
+    },
+    /// An attempt failed: the worker said so, the time was over, or the job was incomplete.
+    AttemptFailed {
+        /// The job.
+        job: JobId,
+        /// Its lease.
+        lease: LeaseId,
+        /// What kind of failure.
+        class: FailureClass,
+        /// The failure in words, at most [`MAX_MESSAGE_CHARS`] characters.
+        message: String,
+        /// What became of the job.
+        next: Next,
+    },
+    /// A job will not be done.
+    JobCancelled {
+        /// The job.
+        job: JobId,
+        /// Why.
+        cause: CancelCause,
+        /// In words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// A failed job was put back by a person; its counts start anew.
+    JobRetried {
+        /// The job.
+        job: JobId,
+    },
+    /// A file of older results began to come in. The import's id is this record's seq.
+    LegacyImportStarted {
+        /// SHA-256 of the whole file: the same file is imported once.
+        file: Digest,
+        /// Its name.
+        name: String,
+        /// The contract that judges its lines.
+        contract: ContractRef,
+        /// What stands in for a job's payload where the contract refers to one.
+        payload: Payload,
+    },
+    /// Every line of the file was judged.
+    LegacyImportFinished {
+        /// The import.
+        import: ImportId,
+    },
+}
+
+/// The most characters of a message in a record.
+pub const MAX_MESSAGE_CHARS: usize = 2000;
+
+/// The most rejections of one batch that a record lists; the rest are counted.
+pub const MAX_LISTED_REJECTIONS: usize = 16;
+
+/// A job, as submitted and as resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSubmitted {
+    /// What was submitted, word for word.
+    pub spec: JobSpec,
+    /// The kind in force.
+    pub kind: Kind,
+    /// The jobs it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<JobId>,
+    /// When it may start at the earliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}
+
+/// Where candidates come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Origin {
+    /// A worker, under a lease of a job.
+    Lease {
+        /// The job.
+        job: JobId,
+        /// The lease.
+        lease: LeaseId,
+    },
+    /// A file of older results.
+    Legacy {
+        /// The import.
+        import: ImportId,
+    },
+}
+
+/// The verdicts on one batch, as far as they are not in the records of the accepted candidates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchJudged {
+    /// Who sent it.
+    pub origin: Origin,
+    /// Its number under that origin, from 1 without gaps.
+    pub number: u64,
+    /// How many candidates were accepted: they are the records that follow.
+    pub accepted: u32,
+    /// For each duplicate, the seq of the candidate that was there first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<Seq>,
+    /// How many candidates were rejected.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rejected: u32,
+    /// The first [`MAX_LISTED_REJECTIONS`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejections: Vec<ListedRejection>,
+}
+
+/// A rejected candidate, for people who look for the reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedRejection {
+    /// Its place in the batch, from 0.
+    pub index: u32,
+    /// The rule that it broke.
+    pub rule: crate::contract::Rule,
+    /// How, with the values.
+    pub message: String,
+}
+
+/// An accepted candidate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CandidateAccepted {
+    /// Who found it.
+    pub origin: Origin,
+    /// The contract that it passed.
+    pub contract: ContractRef,
+    /// SHA-256 of its identity.
+    pub digest: Digest,
+    /// Per numeric identity field, where in its bucket the value lies, in 2^-32 of the quantum.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offsets: Vec<u32>,
+    /// The candidate, in canonical JSON.
+    pub candidate: Box<RawValue>,
+}
+
+/// How a worker was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpiryCause {
+    /// The lease was not extended for its whole time to live.
+    Ttl,
+    /// The worker was not heard of at all for the stale time.
+    WorkerStale,
+    /// The worker no longer knows the lease, or has registered anew.
+    WorkerLostIt,
+    /// A person removed the worker.
+    WorkerRemoved,
+}
+
+/// What becomes of a job after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Next {
+    /// It can be leased at once.
+    Ready,
+    /// It waits until then.
+    Delayed(Timestamp),
+    /// It stays failed until a person retries it.
+    Failed(FailureClass),
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The job's runner reported an error.
+    Error,
+    /// The runner ran longer than the job's timeout.
+    Timeout,
+    /// The worker said the job was complete; the contract's completeness rule says it is not.
+    Incomplete,
+    /// No retry would help: the payload is wrong, the worker refuses the kind.
+    Permanent,
+    /// Worker after worker was lost with it.
+    Quarantined,
+}
+
+/// Why a job was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelCause {
+    /// A person asked for it.
+    Request,
+    /// A job that it depends on failed or was cancelled.
+    Dependency(JobId),
+}
+
+// serde's skip_serializing_if passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}

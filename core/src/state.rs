@@ -1,0 +1,1 @@
+//! The state: a fold over the ledger.
