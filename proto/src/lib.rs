@@ -1,1 +1,13 @@
-//! The wire of Orch: the orch.v1 package and its conversions to and from the core's types.
+//! The wire of Orch: package `orch.v1`, generated, and the only place where its types meet the core's.
+//!
+//! `.proto` files are under `orch/v1`. Everything that comes off the wire becomes a checked core type here, by
+//! `TryFrom`, once; every bad field is named. Nothing outside this crate builds a core value from a wire value.
+
+/// The generated types and services of package `orch.v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
+pub mod v1 {
+    tonic::include_proto!("orch.v1");
+}
+
+/// The descriptor set of `orch.v1`, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/orch_v1.bin"));
