@@ -22,7 +22,11 @@ pub fn z(t: f64) -> f64 {
 
 /// [`z`] without the check of its argument; usable from t = 4 on, with less accuracy below 8.
 pub(crate) fn evaluate(t: f64) -> f64 {
-    if t < RIEMANN_SIEGEL_FROM { euler::z(t) } else { siegel::z(t) }
+    if t < RIEMANN_SIEGEL_FROM {
+        euler::z(t)
+    } else {
+        siegel::z(t)
+    }
 }
 
 /// A bound on the error of [`z`] at t: Gabcke's proved bound on the remainder where the Riemann-Siegel formula is
@@ -30,5 +34,9 @@ pub(crate) fn evaluate(t: f64) -> f64 {
 #[must_use]
 pub fn z_error_bound(t: f64) -> f64 {
     let rounding = 2e-13 + t * 2e-20;
-    if t < RIEMANN_SIEGEL_FROM { rounding } else { rounding + remainder::truncation_bound(t) }
+    if t < RIEMANN_SIEGEL_FROM {
+        rounding
+    } else {
+        rounding + remainder::truncation_bound(t)
+    }
 }

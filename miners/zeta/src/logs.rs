@@ -32,8 +32,11 @@ pub(crate) struct IntegerTable {
 pub(crate) fn integers() -> &'static IntegerTable {
     static TABLE: OnceLock<IntegerTable> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let mut table =
-            IntegerTable { head: Vec::with_capacity(MAX_N), tail: Vec::with_capacity(MAX_N), inv_sqrt: Vec::with_capacity(MAX_N) };
+        let mut table = IntegerTable {
+            head: Vec::with_capacity(MAX_N),
+            tail: Vec::with_capacity(MAX_N),
+            inv_sqrt: Vec::with_capacity(MAX_N),
+        };
         let mut ln_n = Dd::ZERO;
         for n in 1..=MAX_N {
             if n > 1 {
@@ -96,7 +99,9 @@ pub(crate) fn ln(x: f64) -> Dd {
     let r2 = r.hi * r.hi;
     let rest = r.hi * r2 * (1.0 / 3.0 + r2 * (1.0 / 5.0 + r2 * (1.0 / 7.0 + r2 * (1.0 / 9.0))));
     let atanh = r.add_f64(rest);
-    LN2.mul_f64(exponent as f64).add(centres()[j]).add(atanh.add(atanh))
+    LN2.mul_f64(exponent as f64)
+        .add(centres()[j])
+        .add(atanh.add(atanh))
 }
 
 #[cfg(test)]
@@ -108,7 +113,12 @@ mod tests {
         // ln 10 = 2.302585092994045684017991454684364...
         let ten = ln(10.0).sub(Dd::new(2.302585092994046, -2.1707562233822494e-16));
         assert!(ten.to_f64().abs() < 1e-24, "{ten:?}");
-        for (a, b) in [(3.0, 5.0), (1e6, 7.0), (123456.789, 0.001953125), (1.9999999, 4.0)] {
+        for (a, b) in [
+            (3.0, 5.0),
+            (1e6, 7.0),
+            (123456.789, 0.001953125),
+            (1.9999999, 4.0),
+        ] {
             // b is a power of two or the product is exact enough: compare ln(ab) with ln a + ln b.
             let product = exact_sum(a * b, 0.0);
             let error = Dd::new(a, 0.0).mul_f64(b).sub(product).to_f64() / (a * b);

@@ -122,7 +122,10 @@ mod tests {
         for m in [-1, 0, 1, 126, 1000, 6_708, 1_747_144, 100_000_000] {
             let t = gram_point(m);
             let miss = theta_turns(t).add_f64(-(m as f64) / 2.0).to_f64() * 2.0 * PI;
-            assert!(miss.abs() <= t * f64::EPSILON * theta_slope(t) * 1.1, "g_{m} = {t}: {miss:e}");
+            assert!(
+                miss.abs() <= t * f64::EPSILON * theta_slope(t) * 1.1,
+                "g_{m} = {t}: {miss:e}"
+            );
         }
         assert!(gram_point(-2).is_nan());
     }

@@ -52,7 +52,9 @@ pub(crate) fn sin_turns(x: f64) -> f64 {
 pub(crate) fn exp_neg(x: f64) -> f64 {
     // e^-x = (e^(-x/1024))^1024, the inner one by its Taylor series.
     let y = -x / 1024.0;
-    let mut value = 1.0 + y * (1.0 + y / 2.0 * (1.0 + y / 3.0 * (1.0 + y / 4.0 * (1.0 + y / 5.0 * (1.0 + y / 6.0)))));
+    let mut value = 1.0
+        + y * (1.0
+            + y / 2.0 * (1.0 + y / 3.0 * (1.0 + y / 4.0 * (1.0 + y / 5.0 * (1.0 + y / 6.0)))));
     for _ in 0..10 {
         value *= value;
     }
