@@ -3,6 +3,9 @@
 //! `.proto` files are under `orch/v1`. Everything that comes off the wire becomes a checked core type here, by
 //! `TryFrom`, once; every bad field is named. Nothing outside this crate builds a core value from a wire value.
 
+pub mod convert;
+pub mod error;
+
 /// The generated types and services of package `orch.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
 pub mod v1 {

@@ -1,0 +1,262 @@
+//! Jobs and queues as submitted: `v1::JobSpec`, `v1::QueueSpec` and their patches to the core's and back.
+//!
+//! The bounds here keep what could not be replayed out of the ledger: a time beyond the calendar, a factor that
+//! JSON cannot write, texts that would make a line too long.
+
+use orch_core::id::{ContractRef, Kind, QueueName};
+use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
+use orch_core::policy::{LeasePatch, RetryPatch};
+use orch_core::queue::QueueSpec;
+use orch_core::time::{Span, Timestamp};
+
+use super::Faults;
+use crate::v1;
+
+/// The most bytes of a job's name, idempotency key or the name of a dependency.
+pub const MAX_TEXT_BYTES: usize = 256;
+
+/// The most jobs that one job may wait for.
+pub const MAX_DEPENDENCIES: usize = 1000;
+
+/// The longest delay, timeout or wait: 100 years of 365 days.
+pub const MAX_SPAN: Span = Span::seconds(100 * 365 * 86_400);
+
+/// The last time that can be written in RFC 3339 in every time zone: 9999-12-30T22:00:00Z.
+pub const MAX_TIMESTAMP: Timestamp = Timestamp(253_402_207_200_000);
+
+impl TryFrom<v1::JobSpec> for JobSpec {
+    type Error = Faults;
+
+    fn try_from(wire: v1::JobSpec) -> Result<Self, Faults> {
+        let v1::JobSpec {
+            queue,
+            kind,
+            name,
+            payload_json,
+            priority,
+            retry,
+            lease,
+            timeout_ms,
+            delay_ms,
+            not_before_unix_ms,
+            depends_on,
+            continue_on_dependency_failure,
+            idempotency_key,
+        } = wire;
+        let mut faults = Faults::new();
+        let queue = faults.take("queue", QueueName::new(&queue));
+        let kind = optional(kind).and_then(|kind| faults.take("kind", Kind::new(&kind)));
+        let payload = if payload_json.is_empty() {
+            Some(Payload::default())
+        } else {
+            faults.take("payload_json", Payload::parse(payload_json.as_bytes()))
+        };
+        let retry = faults.absorb("retry", retry.unwrap_or_default().try_into());
+        let lease = faults.absorb("lease", lease.unwrap_or_default().try_into());
+        let name = optional(name).and_then(|name| faults.take("name", text(name)));
+        let timeout = timeout_ms.and_then(|ms| faults.take("timeout_ms", positive(ms)));
+        let delay = delay_ms.and_then(|ms| faults.take("delay_ms", span(ms)));
+        let not_before = not_before_unix_ms.and_then(|ms| faults.take("not_before_unix_ms", timestamp(ms)));
+        let key = optional(idempotency_key).and_then(|key| faults.take("idempotency_key", text(key)));
+        let depends_on = dependencies(depends_on, &mut faults);
+        let on_dependency_failure = match continue_on_dependency_failure {
+            true => OnDependencyFailure::Continue,
+            false => OnDependencyFailure::Cancel,
+        };
+        let (Some(queue), Some(payload), Some(retry), Some(lease)) = (queue, payload, retry, lease) else {
+            return Err(faults);
+        };
+        faults.or(Self {
+            queue,
+            kind,
+            name,
+            payload,
+            priority,
+            retry,
+            lease,
+            timeout,
+            delay,
+            not_before,
+            depends_on,
+            on_dependency_failure,
+            idempotency_key: key,
+        })
+    }
+}
+
+impl From<&JobSpec> for v1::JobSpec {
+    fn from(spec: &JobSpec) -> Self {
+        let JobSpec {
+            queue,
+            kind,
+            name,
+            payload,
+            priority,
+            retry,
+            lease,
+            timeout,
+            delay,
+            not_before,
+            depends_on,
+            on_dependency_failure,
+            idempotency_key,
+        } = spec;
+        Self {
+            queue: queue.to_string(),
+            kind: kind.as_ref().map(ToString::to_string).unwrap_or_default(),
+            name: name.clone().unwrap_or_default(),
+            payload_json: payload.as_str().to_owned(),
+            priority: *priority,
+            retry: retry_to_wire(retry),
+            lease: lease_to_wire(lease),
+            timeout_ms: timeout.map(|span| span.0),
+            delay_ms: delay.map(|span| span.0),
+            not_before_unix_ms: not_before.map(|time| time.0),
+            depends_on: depends_on.clone(),
+            continue_on_dependency_failure: match on_dependency_failure {
+                OnDependencyFailure::Cancel => false,
+                OnDependencyFailure::Continue => true,
+            },
+            idempotency_key: idempotency_key.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<v1::QueueSpec> for QueueSpec {
+    type Error = Faults;
+
+    fn try_from(wire: v1::QueueSpec) -> Result<Self, Faults> {
+        let v1::QueueSpec { queue, contract, kind, retry, lease, timeout_ms } = wire;
+        let mut faults = Faults::new();
+        let name = faults.take("queue", QueueName::new(&queue));
+        let contract = optional(contract).and_then(|text| faults.take("contract", text.parse::<ContractRef>()));
+        let kind = optional(kind).and_then(|kind| faults.take("kind", Kind::new(&kind)));
+        let retry = faults.absorb("retry", retry.unwrap_or_default().try_into());
+        let lease = faults.absorb("lease", lease.unwrap_or_default().try_into());
+        let timeout = timeout_ms.and_then(|ms| faults.take("timeout_ms", positive(ms)));
+        let (Some(name), Some(retry), Some(lease)) = (name, retry, lease) else { return Err(faults) };
+        faults.or(Self { name, contract, kind, retry, lease, timeout })
+    }
+}
+
+impl From<&QueueSpec> for v1::QueueSpec {
+    fn from(spec: &QueueSpec) -> Self {
+        let QueueSpec { name, contract, kind, retry, lease, timeout } = spec;
+        Self {
+            queue: name.to_string(),
+            contract: contract.as_ref().map(ToString::to_string).unwrap_or_default(),
+            kind: kind.as_ref().map(ToString::to_string).unwrap_or_default(),
+            retry: retry_to_wire(retry),
+            lease: lease_to_wire(lease),
+            timeout_ms: timeout.map(|span| span.0),
+        }
+    }
+}
+
+impl TryFrom<v1::RetryPatch> for RetryPatch {
+    type Error = Faults;
+
+    fn try_from(wire: v1::RetryPatch) -> Result<Self, Faults> {
+        let v1::RetryPatch { max_attempts, backoff_ms, factor, cap_ms, jitter_ms, crash_limit } = wire;
+        let mut faults = Faults::new();
+        let patch = Self {
+            max_attempts: max_attempts.and_then(|n| faults.take("max_attempts", at_least_one(n))),
+            backoff: backoff_ms.and_then(|ms| faults.take("backoff_ms", span(ms))),
+            factor: factor.and_then(|factor| faults.take("factor", growth(factor))),
+            cap: cap_ms.and_then(|ms| faults.take("cap_ms", span(ms))),
+            jitter: jitter_ms.and_then(|ms| faults.take("jitter_ms", span(ms))),
+            crash_limit: crash_limit.and_then(|n| faults.take("crash_limit", at_least_one(n))),
+        };
+        faults.or(patch)
+    }
+}
+
+impl TryFrom<v1::LeasePatch> for LeasePatch {
+    type Error = Faults;
+
+    fn try_from(wire: v1::LeasePatch) -> Result<Self, Faults> {
+        let v1::LeasePatch { ttl_ms, heartbeat_ms } = wire;
+        let mut faults = Faults::new();
+        if let (Some(ttl), Some(heartbeat)) = (ttl_ms, heartbeat_ms)
+            && heartbeat >= ttl
+        {
+            faults.push("heartbeat_ms", format_args!("{heartbeat} is not less than ttl_ms, which is {ttl}"));
+        }
+        let patch = Self {
+            ttl: ttl_ms.and_then(|ms| faults.take("ttl_ms", positive(ms))),
+            heartbeat: heartbeat_ms.and_then(|ms| faults.take("heartbeat_ms", positive(ms))),
+        };
+        faults.or(patch)
+    }
+}
+
+/// An untouched patch is left out, as it is in the ledger.
+fn retry_to_wire(patch: &RetryPatch) -> Option<v1::RetryPatch> {
+    let RetryPatch { max_attempts, backoff, factor, cap, jitter, crash_limit } = patch;
+    (*patch != RetryPatch::default()).then(|| v1::RetryPatch {
+        max_attempts: *max_attempts,
+        backoff_ms: backoff.map(|span| span.0),
+        factor: *factor,
+        cap_ms: cap.map(|span| span.0),
+        jitter_ms: jitter.map(|span| span.0),
+        crash_limit: *crash_limit,
+    })
+}
+
+fn lease_to_wire(patch: &LeasePatch) -> Option<v1::LeasePatch> {
+    let LeasePatch { ttl, heartbeat } = patch;
+    (*patch != LeasePatch::default())
+        .then(|| v1::LeasePatch { ttl_ms: ttl.map(|span| span.0), heartbeat_ms: heartbeat.map(|span| span.0) })
+}
+
+fn optional(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Texts for people: short, and without control characters, which would break lines and terminals.
+fn text(text: String) -> Result<String, String> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(format!("{} bytes, at most {MAX_TEXT_BYTES} are allowed", text.len()));
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("holds the control character {c:?}")),
+        None => Ok(text),
+    }
+}
+
+fn dependencies(names: Vec<String>, faults: &mut Faults) -> Vec<String> {
+    if names.len() > MAX_DEPENDENCIES {
+        faults.push("depends_on", format_args!("{} names, at most {MAX_DEPENDENCIES} are allowed", names.len()));
+        return Vec::new();
+    }
+    let mut checked = Vec::with_capacity(names.len());
+    for (i, name) in names.into_iter().enumerate() {
+        let result = if name.is_empty() { Err("is empty".to_owned()) } else { text(name) };
+        checked.extend(faults.take(&format!("depends_on[{i}]"), result));
+    }
+    checked
+}
+
+fn span(ms: u64) -> Result<Span, String> {
+    let span = Span(ms);
+    if span <= MAX_SPAN { Ok(span) } else { Err(format!("{ms} ms are more than 100 years")) }
+}
+
+fn positive(ms: u64) -> Result<Span, String> {
+    if ms == 0 { Err("0 ms: must be longer than nothing".into()) } else { span(ms) }
+}
+
+fn timestamp(ms: i64) -> Result<Timestamp, String> {
+    let time = Timestamp(ms);
+    let known = Timestamp(0)..=MAX_TIMESTAMP;
+    if known.contains(&time) { Ok(time) } else { Err(format!("{ms} ms since 1970 is outside the years 1970 to 9999")) }
+}
+
+fn at_least_one(n: u32) -> Result<u32, &'static str> {
+    if n == 0 { Err("0: must be at least 1") } else { Ok(n) }
+}
+
+fn growth(factor: f64) -> Result<f64, String> {
+    let sane = (1.0..=1e6).contains(&factor);
+    if sane { Ok(factor) } else { Err(format!("{factor}: must be a number between 1 and 1e6")) }
+}

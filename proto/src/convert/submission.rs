@@ -1,0 +1,64 @@
+//! One submit: contracts, queues and jobs, checked as a whole.
+
+use orch_core::contract::ContractSpec;
+use orch_core::job::JobSpec;
+use orch_core::json;
+use orch_core::queue::QueueSpec;
+
+use super::Faults;
+use crate::v1;
+
+/// The largest contract, in bytes of JSON: it must fit into a line of the ledger.
+const CONTRACT_LIMITS: json::Limits = json::Limits { max_bytes: 256 * 1024, max_depth: 64 };
+
+/// What a `SubmitRequest` asks for, each part checked for itself. Whether names refer to something is the engine's
+/// to say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Submission {
+    /// Contracts to register.
+    pub contracts: Vec<ContractSpec>,
+    /// Queues to define.
+    pub queues: Vec<QueueSpec>,
+    /// Jobs to submit, in order.
+    pub jobs: Vec<JobSpec>,
+}
+
+impl TryFrom<v1::SubmitRequest> for Submission {
+    type Error = Faults;
+
+    fn try_from(wire: v1::SubmitRequest) -> Result<Self, Faults> {
+        let v1::SubmitRequest { contracts_json, queues, jobs } = wire;
+        let mut faults = Faults::new();
+        let mut checked = Self::default();
+        for (i, text) in contracts_json.iter().enumerate() {
+            checked.contracts.extend(faults.take(&format!("contracts[{i}]"), contract(text)));
+        }
+        for (i, queue) in queues.into_iter().enumerate() {
+            checked.queues.extend(faults.absorb(&format!("queues[{i}]"), queue.try_into()));
+        }
+        for (i, job) in jobs.into_iter().enumerate() {
+            checked.jobs.extend(faults.absorb(&format!("jobs[{i}]"), job.try_into()));
+        }
+        faults.or(checked)
+    }
+}
+
+impl TryFrom<&Submission> for v1::SubmitRequest {
+    type Error = serde_json::Error;
+
+    /// Fails only if a contract cannot be written as JSON (a bound that is not finite).
+    fn try_from(submission: &Submission) -> Result<Self, serde_json::Error> {
+        let Submission { contracts, queues, jobs } = submission;
+        Ok(Self {
+            contracts_json: contracts.iter().map(serde_json::to_string).collect::<Result<_, _>>()?,
+            queues: queues.iter().map(Into::into).collect(),
+            jobs: jobs.iter().map(Into::into).collect(),
+        })
+    }
+}
+
+/// Strict JSON first (duplicate keys, depth), then the contract's shape.
+fn contract(text: &str) -> Result<ContractSpec, String> {
+    let value = json::parse(text.as_bytes(), CONTRACT_LIMITS).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}

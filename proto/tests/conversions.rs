@@ -1,0 +1,194 @@
+//! Specs survive the wire, and every bad field of a wire spec is named.
+
+use orch_core::id::{ContractName, ContractRef, Kind, QueueName};
+use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
+use orch_core::policy::{LeasePatch, RetryPatch};
+use orch_core::queue::QueueSpec;
+use orch_core::time::{Span, Timestamp};
+use orch_proto::convert::{Faults, MAX_SPAN, MAX_TIMESTAMP, Submission};
+use orch_proto::v1;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message as _;
+
+fn span() -> impl Strategy<Value = Span> {
+    (0..=MAX_SPAN.0).prop_map(Span)
+}
+
+fn positive() -> impl Strategy<Value = Span> {
+    (1..=MAX_SPAN.0).prop_map(Span)
+}
+
+fn retry() -> impl Strategy<Value = RetryPatch> {
+    let counts = (option::of(1..u32::MAX), option::of(1..u32::MAX));
+    let spans = (option::of(span()), option::of(span()), option::of(span()));
+    (counts, option::of(1.0..=1e6), spans).prop_map(|((max_attempts, crash_limit), factor, (backoff, cap, jitter))| {
+        RetryPatch { max_attempts, backoff, factor, cap, jitter, crash_limit }
+    })
+}
+
+fn lease() -> impl Strategy<Value = LeasePatch> {
+    let both = (2..=MAX_SPAN.0).prop_flat_map(|ttl| (Just(Some(Span(ttl))), option::of((1..ttl).prop_map(Span))));
+    prop_oneof![both, (Just(None), option::of(positive()))].prop_map(|(ttl, heartbeat)| LeasePatch { ttl, heartbeat })
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9][a-zA-Z0-9._/-]{0,20}"
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-z0-9 äß漢#]{1,30}"
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<i32>().prop_map(Into::into),
+        (-1e300..1e300).prop_map(|x: f64| serde_json::json!(x)),
+        text().prop_map(Into::into),
+    ];
+    let value = leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            proptest::collection::btree_map(text(), inner, 0..4)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    });
+    value.prop_map(|value| Payload::from_value(&value))
+}
+
+prop_compose! {
+    fn job()(
+        queue in name(), kind in option::of(name()), label in option::of(text()), payload in payload(),
+        priority in any::<i32>(), retry in retry(), lease in lease(), timeout in option::of(positive()),
+        (delay, not_before) in (option::of(span()), option::of((0..=MAX_TIMESTAMP.0).prop_map(Timestamp))),
+        depends_on in proptest::collection::vec(text(), 0..4), go_on in any::<bool>(), key in option::of(text()),
+    ) -> JobSpec {
+        JobSpec {
+            queue: QueueName::new(&queue).unwrap(),
+            kind: kind.map(|kind| Kind::new(&kind).unwrap()),
+            name: label, payload, priority, retry, lease, timeout, delay, not_before, depends_on,
+            on_dependency_failure: if go_on { OnDependencyFailure::Continue } else { OnDependencyFailure::Cancel },
+            idempotency_key: key,
+        }
+    }
+}
+
+prop_compose! {
+    fn queue()(
+        name in name(), contract in option::of((name(), 1..u32::MAX)), kind in option::of(name()),
+        retry in retry(), lease in lease(), timeout in option::of(positive()),
+    ) -> QueueSpec {
+        QueueSpec {
+            name: QueueName::new(&name).unwrap(),
+            contract: contract.map(|(name, version)| ContractRef { name: ContractName::new(&name).unwrap(), version }),
+            kind: kind.map(|kind| Kind::new(&kind).unwrap()),
+            retry, lease, timeout,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_job_spec_survives_the_wire(spec in job()) {
+        let bytes = v1::JobSpec::from(&spec).encode_to_vec();
+        let back = JobSpec::try_from(v1::JobSpec::decode(bytes.as_slice()).unwrap());
+        prop_assert_eq!(back.as_ref(), Ok(&spec));
+        // Equal specs must also have equal digests: idempotency keys compare those.
+        prop_assert_eq!(back.unwrap().digest(), spec.digest());
+    }
+
+    #[test]
+    fn what_comes_off_the_wire_can_be_read_back_from_the_ledger(spec in job()) {
+        let checked = JobSpec::try_from(v1::JobSpec::from(&spec)).unwrap();
+        let line = serde_json::to_string(&checked).unwrap();
+        prop_assert_eq!(serde_json::from_str::<JobSpec>(&line).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_queue_spec_survives_the_wire(spec in queue()) {
+        let bytes = v1::QueueSpec::from(&spec).encode_to_vec();
+        let back = QueueSpec::try_from(v1::QueueSpec::decode(bytes.as_slice()).unwrap());
+        prop_assert_eq!(back, Ok(spec));
+    }
+
+    #[test]
+    fn a_submission_survives_the_wire(queues in proptest::collection::vec(queue(), 0..3), jobs in proptest::collection::vec(job(), 0..5)) {
+        let submission = Submission { contracts: Vec::new(), queues, jobs };
+        let wire = v1::SubmitRequest::try_from(&submission).unwrap();
+        prop_assert_eq!(Submission::try_from(wire), Ok(submission));
+    }
+
+    #[test]
+    fn no_wire_job_spec_panics_and_what_passes_is_stable(
+        queue in ".{0,5}", payload_json in "[\\[\\]{}\",:0-9a-z]{0,20}", timeout_ms in option::of(any::<u64>()),
+        not_before_unix_ms in option::of(any::<i64>()), factor in option::of(any::<f64>()), name in ".{0,5}",
+    ) {
+        let retry = Some(v1::RetryPatch { factor, ..v1::RetryPatch::default() });
+        let wire = v1::JobSpec { queue, payload_json, timeout_ms, not_before_unix_ms, retry, name, ..v1::JobSpec::default() };
+        if let Ok(spec) = JobSpec::try_from(wire) {
+            let line = serde_json::to_string(&spec).unwrap();
+            prop_assert_eq!(serde_json::from_str::<JobSpec>(&line).unwrap(), spec);
+        }
+    }
+}
+
+#[test]
+fn every_bad_field_is_named() {
+    let wire = v1::JobSpec {
+        queue: "no spaces please".into(),
+        kind: "-x".into(),
+        name: "a\nb".into(),
+        payload_json: "{\"a\":1,\"a\":2}".into(),
+        priority: 0,
+        retry: Some(v1::RetryPatch { max_attempts: Some(0), factor: Some(f64::NAN), ..v1::RetryPatch::default() }),
+        lease: Some(v1::LeasePatch { ttl_ms: Some(10), heartbeat_ms: Some(10) }),
+        timeout_ms: Some(0),
+        delay_ms: Some(u64::MAX),
+        not_before_unix_ms: Some(i64::MAX),
+        depends_on: vec!["fine".into(), String::new()],
+        continue_on_dependency_failure: false,
+        idempotency_key: "x".repeat(257),
+    };
+    let faults = JobSpec::try_from(wire).unwrap_err();
+    let fields: Vec<&str> = faults.listed().iter().map(|fault| fault.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "queue",
+            "kind",
+            "payload_json",
+            "retry.max_attempts",
+            "retry.factor",
+            "lease.heartbeat_ms",
+            "name",
+            "timeout_ms",
+            "delay_ms",
+            "not_before_unix_ms",
+            "idempotency_key",
+            "depends_on[1]",
+        ]
+    );
+    let text = faults.to_string();
+    assert!(text.contains("payload_json: key \"a\" stands twice in one object"), "{text}");
+    assert!(text.contains("retry.factor: NaN: must be a number between 1 and 1e6"), "{text}");
+}
+
+#[test]
+fn a_submission_names_the_place_of_each_fault() {
+    let wire = v1::SubmitRequest {
+        contracts_json: vec!["{}".into(), "[".into()],
+        queues: vec![v1::QueueSpec { queue: "q".into(), contract: "zeta".into(), ..v1::QueueSpec::default() }],
+        jobs: vec![v1::JobSpec { queue: "q".into(), ..v1::JobSpec::default() }, v1::JobSpec::default()],
+    };
+    let faults: Faults = Submission::try_from(wire).unwrap_err();
+    let fields: Vec<&str> = faults.listed().iter().map(|fault| fault.field.as_str()).collect();
+    assert_eq!(fields, ["contracts[0]", "contracts[1]", "queues[0].contract", "jobs[1].queue"]);
+    assert!(faults.to_string().contains("write name@version, for example zeta@1"), "{faults}");
+}
+
+#[test]
+fn the_last_timestamp_can_be_written_and_read() {
+    assert_eq!(MAX_TIMESTAMP.to_string().parse(), Ok(MAX_TIMESTAMP));
+    assert_eq!(MAX_SPAN.to_string().parse(), Ok(MAX_SPAN));
+}
