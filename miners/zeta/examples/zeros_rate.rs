@@ -25,18 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         gram_point(first),
         gram_point(first + count)
     );
-    println!(
-        "counted from gram index {} to {}",
-        summary.first_gram, summary.last_gram
-    );
+    println!("counted from gram index {} to {}", summary.first_gram, summary.last_gram);
     println!(
         "largest |Z(t)| {:.3e}; {:.2} steps a zero",
         summary.largest_root_val,
         steps as f64 / summary.zeros as f64
     );
-    println!(
-        "{seconds:.3} s, {:.0} zeros/s",
-        summary.zeros as f64 / seconds
-    );
+    println!("{seconds:.3} s, {:.0} zeros/s", summary.zeros as f64 / seconds);
     Ok(())
 }

@@ -59,12 +59,7 @@ fn isolate(p: &Polynomial, piece: &Piece, found: &mut dyn FnMut(CellRoot)) {
     if !crosses && c[0].abs() > c[1..].iter().map(|c| c.abs()).sum::<f64>() {
         return;
     }
-    let bend: f64 = c
-        .iter()
-        .enumerate()
-        .skip(2)
-        .map(|(k, c)| k as f64 * c.abs())
-        .sum();
+    let bend: f64 = c.iter().enumerate().skip(2).map(|(k, c)| k as f64 * c.abs()).sum();
     if c[1].abs() > bend || piece.halvings == MAX_HALVINGS {
         if crosses {
             found(refine(p, piece));
@@ -128,11 +123,7 @@ fn refine(p: &Polynomial, piece: &Piece) -> CellRoot {
     let mut high = piece.centre + piece.half;
     // The local line through the centre is the first guess.
     let guess = -piece.local[0] / piece.local[1];
-    let mut x = if guess.abs() < 1.0 {
-        piece.centre + guess * piece.half
-    } else {
-        piece.centre
-    };
+    let mut x = if guess.abs() < 1.0 { piece.centre + guess * piece.half } else { piece.centre };
     let mut iterations = piece.halvings;
     let mut slope = 0.0;
     for _ in 0..MAX_STEPS {
@@ -151,17 +142,9 @@ fn refine(p: &Polynomial, piece: &Piece) -> CellRoot {
             x = next.clamp(-1.0, 1.0);
             break;
         }
-        x = if next > low && next < high {
-            next
-        } else {
-            low + (high - low) / 2.0
-        };
+        x = if next > low && next < high { next } else { low + (high - low) / 2.0 };
     }
-    CellRoot {
-        x,
-        slope,
-        iterations,
-    }
+    CellRoot { x, slope, iterations }
 }
 
 #[cfg(test)]
@@ -193,19 +176,9 @@ mod tests {
 
     #[test]
     fn every_zero_inside_is_found_in_order_and_none_outside() {
-        for zeros in [
-            vec![],
-            vec![0.3],
-            vec![-0.9, 0.1, 0.95],
-            vec![1.5],
-            vec![-0.2, -0.199],
-            vec![0.5, 0.500_01, 0.7],
-        ] {
-            let inside: Vec<f64> = zeros
-                .iter()
-                .copied()
-                .filter(|z: &f64| z.abs() < 1.0)
-                .collect();
+        for zeros in [vec![], vec![0.3], vec![-0.9, 0.1, 0.95], vec![1.5], vec![-0.2, -0.199], vec![0.5, 0.500_01, 0.7]]
+        {
+            let inside: Vec<f64> = zeros.iter().copied().filter(|z: &f64| z.abs() < 1.0).collect();
             let got = found(&zeros);
             assert_eq!(got.len(), inside.len(), "{zeros:?}: {got:?}");
             for (g, z) in got.iter().zip(&inside) {

@@ -19,20 +19,14 @@ pub(crate) struct Dd {
 fn two_sum(a: f64, b: f64) -> Dd {
     let hi = a + b;
     let bb = hi - a;
-    Dd {
-        hi,
-        lo: (a - (hi - bb)) + (b - bb),
-    }
+    Dd { hi, lo: (a - (hi - bb)) + (b - bb) }
 }
 
 /// `a + b` exactly when `|a| >= |b|`.
 #[inline]
 fn quick_two_sum(a: f64, b: f64) -> Dd {
     let hi = a + b;
-    Dd {
-        hi,
-        lo: b - (hi - a),
-    }
+    Dd { hi, lo: b - (hi - a) }
 }
 
 /// The upper 26 significant bits of `a` (truncated), and the exact rest of at most 27 bits.
@@ -53,10 +47,7 @@ fn two_prod(a: f64, b: f64) -> Dd {
     let hi = a * b;
     let (ah, al) = split(a);
     let (bh, bl) = split(b);
-    Dd {
-        hi,
-        lo: ((ah * bh - hi) + ah * bl + al * bh) + al * bl,
-    }
+    Dd { hi, lo: ((ah * bh - hi) + ah * bl + al * bh) + al * bl }
 }
 
 impl Dd {

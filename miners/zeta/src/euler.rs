@@ -32,24 +32,15 @@ struct Complex {
 
 impl Complex {
     fn mul(self, other: Self) -> Self {
-        Self {
-            re: self.re * other.re - self.im * other.im,
-            im: self.re * other.im + self.im * other.re,
-        }
+        Self { re: self.re * other.re - self.im * other.im, im: self.re * other.im + self.im * other.re }
     }
 
     fn scale(self, factor: f64) -> Self {
-        Self {
-            re: self.re * factor,
-            im: self.im * factor,
-        }
+        Self { re: self.re * factor, im: self.im * factor }
     }
 
     fn add(self, other: Self) -> Self {
-        Self {
-            re: self.re + other.re,
-            im: self.im + other.im,
-        }
+        Self { re: self.re + other.re, im: self.im + other.im }
     }
 }
 
@@ -61,10 +52,7 @@ pub(crate) fn z(t: f64) -> f64 {
     let unit = |index: usize| {
         let phase = height.phase(table.head[index], table.tail[index]);
         let weight = table.inv_sqrt[index];
-        Complex {
-            re: cos_turns(phase) * weight,
-            im: -sin_turns(phase) * weight,
-        }
+        Complex { re: cos_turns(phase) * weight, im: -sin_turns(phase) * weight }
     };
     let mut zeta = Complex { re: 0.0, im: 0.0 };
     for index in 0..cut - 1 {
@@ -79,26 +67,14 @@ pub(crate) fn z(t: f64) -> f64 {
 fn tail(t: f64, n: f64) -> Complex {
     // 1/(s-1) = conj(s-1) / |s-1|^2.
     let norm = 0.25 + t * t;
-    let mut sum = Complex {
-        re: -0.5 / norm * n + 0.5,
-        im: -t / norm * n,
-    };
+    let mut sum = Complex { re: -0.5 / norm * n + 0.5, im: -t / norm * n };
     // s(s+1)...(s+2k-2) / N^(2k-1), from k = 1 on.
-    let mut rising = Complex {
-        re: 0.5 / n,
-        im: t / n,
-    };
+    let mut rising = Complex { re: 0.5 / n, im: t / n };
     for (k, factor) in BERNOULLI.iter().enumerate() {
         sum = sum.add(rising.scale(*factor));
         let j = 2.0 * k as f64;
-        let first = Complex {
-            re: (j + 1.5) / n,
-            im: t / n,
-        };
-        let second = Complex {
-            re: (j + 2.5) / n,
-            im: t / n,
-        };
+        let first = Complex { re: (j + 1.5) / n, im: t / n };
+        let second = Complex { re: (j + 2.5) / n, im: t / n };
         rising = rising.mul(first).mul(second);
     }
     sum

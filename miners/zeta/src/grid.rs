@@ -37,23 +37,11 @@ struct Level {
 
 const LEVELS: [Level; 3] = [
     // Below t = 128 theta' itself changes quickly: a fine grid keeps the interpolation window short.
-    Level {
-        step: 0.0625,
-        from: 8.0,
-        to: 128.0,
-    },
+    Level { step: 0.0625, from: 8.0, to: 128.0 },
     // theta'(2^21) = 6.36.
-    Level {
-        step: 0.25,
-        from: 128.0,
-        to: 2_097_152.0,
-    },
+    Level { step: 0.25, from: 128.0, to: 2_097_152.0 },
     // theta'(T_MAX) = 7.88.
-    Level {
-        step: 0.125,
-        from: 2_097_152.0,
-        to: 67_108_864.0,
-    },
+    Level { step: 0.125, from: 2_097_152.0, to: 67_108_864.0 },
 ];
 
 /// One block of cells: `BLOCK` steps of the grid of one level.
@@ -66,14 +54,8 @@ pub(crate) struct Unit {
 impl Unit {
     /// The unit that holds t, for T_MIN <= t.
     pub(crate) fn holding(t: f64) -> Self {
-        let level = LEVELS
-            .iter()
-            .rposition(|level| level.from <= t)
-            .unwrap_or(0);
-        Self {
-            level,
-            block: (t / Self::span(level)).floor() as i64,
-        }
+        let level = LEVELS.iter().rposition(|level| level.from <= t).unwrap_or(0);
+        Self { level, block: (t / Self::span(level)).floor() as i64 }
     }
 
     fn span(level: usize) -> f64 {
@@ -98,46 +80,27 @@ impl Unit {
     /// The unit that starts where this one ends.
     pub(crate) fn next(self) -> Self {
         let end = self.end();
-        if end < LEVELS[self.level].to {
-            Self {
-                block: self.block + 1,
-                ..self
-            }
-        } else {
-            Self::holding(end)
-        }
+        if end < LEVELS[self.level].to { Self { block: self.block + 1, ..self } } else { Self::holding(end) }
     }
 
     /// The unit that ends where this one starts, unless this is the first.
     pub(crate) fn previous(self) -> Option<Self> {
         let start = self.start();
         if start > LEVELS[self.level].from {
-            return Some(Self {
-                block: self.block - 1,
-                ..self
-            });
+            return Some(Self { block: self.block - 1, ..self });
         }
         let level = self.level.checked_sub(1)?;
-        Some(Self {
-            level,
-            block: (start / Self::span(level)) as i64 - 1,
-        })
+        Some(Self { level, block: (start / Self::span(level)) as i64 - 1 })
     }
 
     /// The block of samples before this one on the same level's grid, even where that level is not in use.
     pub(crate) fn grid_before(self) -> Self {
-        Self {
-            block: self.block - 1,
-            ..self
-        }
+        Self { block: self.block - 1, ..self }
     }
 
     /// The block of samples after this one on the same level's grid, even where that level is not in use.
     pub(crate) fn grid_after(self) -> Self {
-        Self {
-            block: self.block + 1,
-            ..self
-        }
+        Self { block: self.block + 1, ..self }
     }
 }
 
@@ -150,16 +113,13 @@ struct Rotations {
 
 impl Rotations {
     fn of(level: usize) -> &'static Self {
-        static TABLES: [OnceLock<Rotations>; LEVELS.len()] =
-            [const { OnceLock::new() }; LEVELS.len()];
+        static TABLES: [OnceLock<Rotations>; LEVELS.len()] = [const { OnceLock::new() }; LEVELS.len()];
         TABLES[level].get_or_init(|| {
             let Level { step, to, .. } = LEVELS[level];
             let table = integers();
             // One block beyond the level's end: its last cells look that far.
             let highest = (to + Self::reach(step)).min(crate::T_MAX);
-            let stride = (main_length(highest) as usize + LANES)
-                .next_multiple_of(LANES)
-                .min(table.head.len());
+            let stride = (main_length(highest) as usize + LANES).next_multiple_of(LANES).min(table.head.len());
             let mut cos = Vec::with_capacity(stride * BLOCK / 2);
             let mut sin = Vec::with_capacity(stride * BLOCK / 2);
             for g in 0..BLOCK / 2 {
@@ -220,16 +180,9 @@ impl Sampler {
         let height = Height::new(centre);
         self.cos.clear();
         self.sin.clear();
-        let rows = table.head[..terms]
-            .iter()
-            .zip(&table.tail)
-            .zip(&table.inv_sqrt);
-        self.cos.extend(
-            rows.clone()
-                .map(|((head, tail), w)| cos_turns(height.phase(*head, *tail)) * w),
-        );
-        self.sin
-            .extend(rows.map(|((head, tail), w)| sin_turns(height.phase(*head, *tail)) * w));
+        let rows = table.head[..terms].iter().zip(&table.tail).zip(&table.inv_sqrt);
+        self.cos.extend(rows.clone().map(|((head, tail), w)| cos_turns(height.phase(*head, *tail)) * w));
+        self.sin.extend(rows.map(|((head, tail), w)| sin_turns(height.phase(*head, *tail)) * w));
         let padded = terms.next_multiple_of(LANES);
         self.cos.resize(padded, 0.0);
         self.sin.resize(padded, 0.0);
@@ -276,12 +229,7 @@ fn four_dots(cos: &[f64], sin: &[f64], row_cos: &[f64], row_sin: &[f64]) -> Dots
         }
     }
     let total = |v: [f64; LANES]| (v[0] + v[2]) + (v[1] + v[3]);
-    Dots {
-        cc: total(cc),
-        ss: total(ss),
-        cs: total(cs),
-        sc: total(sc),
-    }
+    Dots { cc: total(cc), ss: total(ss), cs: total(cs), sc: total(sc) }
 }
 
 #[cfg(test)]
@@ -292,17 +240,7 @@ mod tests {
     fn samples_are_z_at_the_grid_points() {
         let mut sampler = Sampler::default();
         // 1256.6 k^2 is where the sum grows a term: 2 pi 400^2 = 1,005,309.6 lies inside the last one.
-        for t in [
-            130.0,
-            1990.0,
-            2000.0,
-            5026.0,
-            74_000.0,
-            1_005_309.0,
-            2_097_150.0,
-            2_097_153.0,
-            4.2e7,
-        ] {
+        for t in [130.0, 1990.0, 2000.0, 5026.0, 74_000.0, 1_005_309.0, 2_097_150.0, 2_097_153.0, 4.2e7] {
             let unit = Unit::holding(t);
             let samples = sampler.samples(unit);
             for (i, sample) in samples.iter().enumerate() {

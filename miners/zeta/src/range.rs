@@ -103,14 +103,8 @@ mod tests {
     fn what_is_not_a_range_is_refused_with_its_numbers() {
         let text = |a, b| GramRange::new(a, b).unwrap_err().to_string();
         assert_eq!(text(-2, 5), "gram index -2 is below the first one, -1");
-        assert_eq!(
-            text(5, 5),
-            "the range of gram indices [5, 5) is empty: its end must be above its start"
-        );
-        assert_eq!(
-            text(5, 100_000_001),
-            "gram index 100000001 is above the highest supported one, 100000000"
-        );
+        assert_eq!(text(5, 5), "the range of gram indices [5, 5) is empty: its end must be above its start");
+        assert_eq!(text(5, 100_000_001), "gram index 100000001 is above the highest supported one, 100000000");
         assert!(GramRange::new(i64::MIN, i64::MAX).is_err());
     }
 }

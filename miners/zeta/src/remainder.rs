@@ -126,8 +126,7 @@ mod tests {
         let psi = |p: f64| horner(&C0, (2.0 * p - 1.0) * (2.0 * p - 1.0));
         let h = 2e-3;
         for p in [0.1, 0.3, 0.5, 0.62, 0.9] {
-            let third = (psi(p + 2.0 * h) - 2.0 * psi(p + h) + 2.0 * psi(p - h) - psi(p - 2.0 * h))
-                / (2.0 * h * h * h);
+            let third = (psi(p + 2.0 * h) - 2.0 * psi(p + h) + 2.0 * psi(p - h) - psi(p - 2.0 * h)) / (2.0 * h * h * h);
             let w = 2.0 * p - 1.0;
             let c1 = horner(&C1, w * w) * w;
             let expected = -third / (96.0 * std::f64::consts::PI * std::f64::consts::PI);

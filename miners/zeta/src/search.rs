@@ -49,11 +49,7 @@ impl Method {
     }
 
     fn at(t: f64) -> Self {
-        if t < RIEMANN_SIEGEL_FROM {
-            Self::EulerMaclaurin
-        } else {
-            Self::RiemannSiegel
-        }
+        if t < RIEMANN_SIEGEL_FROM { Self::EulerMaclaurin } else { Self::RiemannSiegel }
     }
 }
 
@@ -137,12 +133,7 @@ pub(crate) fn zeros_from<S: Source>(
     let mut counter = Counter::new(source, range.first(), keep_going);
     let first_gram = counter.anchor(range.first())?;
     let (first, last) = range.numbers();
-    let mut summary = Summary {
-        zeros: 0,
-        first_gram,
-        last_gram: first_gram,
-        largest_root_val: 0.0,
-    };
+    let mut summary = Summary { zeros: 0, first_gram, last_gram: first_gram, largest_root_val: 0.0 };
     while summary.last_gram < range.end() {
         let anchor = summary.last_gram;
         let cap = counter.certain_cap(anchor, range.end().min(anchor + CHUNK))?;
@@ -163,11 +154,81 @@ pub(crate) fn zeros_from<S: Source>(
 }
 
 fn zero(n: u64, root: &Root) -> Zero {
-    Zero {
-        n,
-        t: root.t,
-        z: hardy::z(root.t),
-        method: Method::at(root.t),
-        iters: root.iterations,
+    Zero { n, t: root.t, z: hardy::z(root.t), method: Method::at(root.t), iters: root.iterations }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grid::Unit;
+
+    /// The real search, overlooking the zeros in (from, to], or finding a false one beside each.
+    struct Faulty {
+        search: Search,
+        from: f64,
+        to: f64,
+        doubled: bool,
+    }
+
+    impl Source for Faulty {
+        fn roots(&mut self, unit: Unit, out: &mut Vec<Root>) {
+            let mut all = Vec::new();
+            self.search.roots(unit, &mut all);
+            for root in all {
+                let hit = root.t > self.from && root.t <= self.to;
+                if !hit {
+                    out.push(root);
+                } else if self.doubled {
+                    out.extend([root, Root { t: root.t + 1e-6, ..root }]);
+                }
+            }
+        }
+    }
+
+    fn outcome(a: i64, b: i64, from: f64, to: f64, doubled: bool) -> (Result<Summary, ZerosError>, Vec<u64>) {
+        let mut numbers = Vec::new();
+        let source = Faulty { search: Search::default(), from, to, doubled };
+        let range = GramRange::new(a, b).unwrap();
+        let result = zeros_from(source, range, &|| true, &mut |zero| numbers.push(zero.n));
+        (result, numbers)
+    }
+
+    #[test]
+    fn an_overlooked_pair_is_an_error_that_names_its_block() {
+        // Zeros 6709 and 6710: nothing in the signs of Z at Gram points gives their absence away, only the count.
+        let (result, numbers) = outcome(6_650, 6_760, 7_005.0, 7_005.2, false);
+        let error = result.unwrap_err();
+        let ZerosError::Unresolved(block) = error else { panic!("{error}") };
+        assert_eq!(block.found + 2, block.expected);
+        assert!(gram_point(block.first_gram) < 7_005.06 && 7_005.11 < gram_point(block.last_gram), "{block:?}");
+        assert!(numbers.is_empty(), "nothing is handed out uncounted");
+        assert_eq!(
+            error.to_string(),
+            format!("gram block [{}, {}) is unresolved: 0 of 2 zeros found", block.first_gram, block.last_gram)
+        );
+    }
+
+    #[test]
+    fn zeros_overlooked_beyond_the_range_do_not_spoil_it() {
+        let clean = outcome(6_720, 6_760, 0.0, 0.0, false);
+        assert_eq!(clean.1, (6_722..=6_761).collect::<Vec<_>>());
+        // The pair is below the range: the anchor is found elsewhere, and the numbers are the same.
+        assert_eq!(outcome(6_720, 6_760, 7_005.0, 7_005.2, false).1, clean.1);
+    }
+
+    #[test]
+    fn one_overlooked_zero_is_an_error_too() {
+        let t = gram_point(100_200);
+        let (result, _) = outcome(100_000, 100_400, t, t + 1.0, false);
+        assert!(matches!(result, Err(ZerosError::Unresolved(_))), "{result:?}");
+    }
+
+    #[test]
+    fn a_false_zero_is_an_error_that_names_its_block() {
+        let t = gram_point(100_200);
+        let (result, _) = outcome(100_000, 100_400, t, t + 0.9, true);
+        let Err(ZerosError::Unresolved(block)) = result else { panic!("{result:?}") };
+        assert!(block.found > block.expected, "{block:?}");
+        assert!((gram_point(block.first_gram) - t).abs() < 5.0, "{block:?}");
     }
 }

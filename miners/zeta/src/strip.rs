@@ -66,10 +66,7 @@ impl Source for Search {
             cell::roots(&polynomial, window.ends(index), &mut |root| {
                 let t = centre + root.x * half_step;
                 if sign_change_is_proved(t, root.slope / half_step) {
-                    out.push(Root {
-                        t,
-                        iterations: root.iterations,
-                    });
+                    out.push(Root { t, iterations: root.iterations });
                 }
             });
         }
@@ -84,9 +81,7 @@ fn sign_change_is_proved(t: f64, slope: f64) -> bool {
     let h = half_width(t);
     // The rounding of t moves the polynomial's zero by half a unit in the last place, an eighth of h at most. The
     // slope can change over h only by |Z''| h, which is below 1e-4 at the heights in question.
-    if slope.abs() >= 0.5
-        && slope.abs() * h / 4.0 > INTERPOLATION_BOUND + 3.0 * hardy::z_error_bound(t)
-    {
+    if slope.abs() >= 0.5 && slope.abs() * h / 4.0 > INTERPOLATION_BOUND + 3.0 * hardy::z_error_bound(t) {
         return true;
     }
     let (below, above) = (hardy::z(t - h), hardy::z(t + h));
@@ -110,13 +105,7 @@ impl<S: Source> Strip<S> {
         let mut fresh = Vec::new();
         source.roots(unit, &mut fresh);
         let roots = fresh.drain(..).collect();
-        Self {
-            source,
-            first: unit,
-            last: unit,
-            roots,
-            fresh,
-        }
+        Self { source, first: unit, last: unit, roots, fresh }
     }
 
     /// Grows by one unit towards t if the strip does not reach it yet; whether it grew.
@@ -151,8 +140,7 @@ impl<S: Source> Strip<S> {
 
     /// The zeros in (from, to], in order.
     pub(crate) fn between(&self, from: f64, to: f64) -> impl Iterator<Item = &Root> {
-        self.roots
-            .range(self.index_above(from)..self.index_above(to))
+        self.roots.range(self.index_above(from)..self.index_above(to))
     }
 
     /// Forgets the zeros up to t.

@@ -17,7 +17,7 @@ use crate::trig::{exp_neg, round};
 
 const LN_2PI_PLUS_1: Dd = Dd::new(2.8378770664093453, 1.4447872176368647e-16);
 const INV_4PI: Dd = Dd::new(0.07957747154594767, -4.9196691687956215e-18);
-const TWO_PI: Dd = Dd::new(6.283185307179586, 2.4492935982947064e-16);
+const TWO_PI: Dd = Dd::new(std::f64::consts::TAU, 2.4492935982947064e-16);
 const PI: f64 = std::f64::consts::PI;
 
 /// `(1 - 2^(1-2k)) |B_2k| / (4k (2k-1)) / 2 pi` for k = 1..=10.
@@ -122,10 +122,7 @@ mod tests {
         for m in [-1, 0, 1, 126, 1000, 6_708, 1_747_144, 100_000_000] {
             let t = gram_point(m);
             let miss = theta_turns(t).add_f64(-(m as f64) / 2.0).to_f64() * 2.0 * PI;
-            assert!(
-                miss.abs() <= t * f64::EPSILON * theta_slope(t) * 1.1,
-                "g_{m} = {t}: {miss:e}"
-            );
+            assert!(miss.abs() <= t * f64::EPSILON * theta_slope(t) * 1.1, "g_{m} = {t}: {miss:e}");
         }
         assert!(gram_point(-2).is_nan());
     }

@@ -9,7 +9,7 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 /// `sin(2 pi y) / y` as a polynomial in y^2 on |y| <= 1/4; largest error of the product 1.3e-18 * |y|
 /// (Chebyshev fit in 60-digit arithmetic).
 const SIN: [f64; 9] = [
-    6.283185307179586,
+    std::f64::consts::TAU,
     -41.341702240399755,
     81.60524927607362,
     -76.70585975282492,
@@ -52,9 +52,7 @@ pub(crate) fn sin_turns(x: f64) -> f64 {
 pub(crate) fn exp_neg(x: f64) -> f64 {
     // e^-x = (e^(-x/1024))^1024, the inner one by its Taylor series.
     let y = -x / 1024.0;
-    let mut value = 1.0
-        + y * (1.0
-            + y / 2.0 * (1.0 + y / 3.0 * (1.0 + y / 4.0 * (1.0 + y / 5.0 * (1.0 + y / 6.0)))));
+    let mut value = 1.0 + y * (1.0 + y / 2.0 * (1.0 + y / 3.0 * (1.0 + y / 4.0 * (1.0 + y / 5.0 * (1.0 + y / 6.0)))));
     for _ in 0..10 {
         value *= value;
     }

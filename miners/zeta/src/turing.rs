@@ -52,6 +52,16 @@ pub(crate) enum Sign {
     Unclear,
 }
 
+/// Whether Gram point m is good, `(-1)^m Z(g_m) > 0`; None where Z is too small there to tell, or m is out of range.
+#[must_use]
+pub fn is_good(m: i64) -> Option<bool> {
+    match gram_sign(m).1 {
+        Sign::Good => Some(true),
+        Sign::Bad => Some(false),
+        Sign::Unclear => None,
+    }
+}
+
 /// The Gram point g_m and the sign of Z there.
 pub(crate) fn gram_sign(m: i64) -> (f64, Sign) {
     let t = gram_point(m);
@@ -86,11 +96,7 @@ pub(crate) struct Counter<'a, S> {
 
 impl<'a, S: Source> Counter<'a, S> {
     pub(crate) fn new(source: S, start: i64, keep_going: &'a dyn Fn() -> bool) -> Self {
-        Self {
-            strip: Strip::at(source, gram_point(start)),
-            points: BTreeMap::new(),
-            keep_going,
-        }
+        Self { strip: Strip::at(source, gram_point(start)), points: BTreeMap::new(), keep_going }
     }
 
     /// An anchor at or below Gram index `from`: `N(g_A) >= A + 1`.
@@ -154,11 +160,7 @@ impl<'a, S: Source> Counter<'a, S> {
             if upper.gram - from.max(anchor) > REACH {
                 return Err(self.unresolved(anchor, upper.gram));
             }
-            candidate = if blocks > 0 {
-                self.good_at_or_above(candidate.gram + 1)
-            } else {
-                upper
-            };
+            candidate = if blocks > 0 { self.good_at_or_above(candidate.gram + 1) } else { upper };
         }
     }
 
@@ -176,12 +178,7 @@ impl<'a, S: Source> Counter<'a, S> {
         Ok(self.strip.count(from, to))
     }
 
-    fn satisfies_rosser(
-        &mut self,
-        lower: Step,
-        upper: Step,
-        one_block: bool,
-    ) -> Result<bool, ZerosError> {
+    fn satisfies_rosser(&mut self, lower: Step, upper: Step, one_block: bool) -> Result<bool, ZerosError> {
         let found = self.count(lower.gram, upper.gram)?;
         Ok(one_block && found >= (upper.gram - lower.gram).unsigned_abs())
     }
@@ -254,11 +251,6 @@ impl<'a, S: Source> Counter<'a, S> {
         // No block lacks a zero: the count failed for a surplus, or for want of clear signs at Gram points.
         let expected = (b - a).unsigned_abs();
         let found = self.count(a, b).unwrap_or(expected);
-        ZerosError::Unresolved(worst.unwrap_or(Block {
-            first_gram: a,
-            last_gram: b,
-            found,
-            expected,
-        }))
+        ZerosError::Unresolved(worst.unwrap_or(Block { first_gram: a, last_gram: b, found, expected }))
     }
 }
