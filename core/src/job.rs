@@ -99,7 +99,7 @@ pub struct JobSpec {
     /// What to compute.
     #[serde(default)]
     pub payload: Payload,
-    /// Higher goes first, within a queue.
+    /// Higher goes first; equal ones go in the order of their submit.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
     /// What it changes of its queue's retry rule.

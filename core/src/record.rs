@@ -72,10 +72,13 @@ pub enum Event {
     ContractRegistered(Box<ContractSpec>),
     /// A job was submitted. Its id is this record's seq.
     JobSubmitted(Box<JobSubmitted>),
-    /// A job that waited for a time or for other jobs may be leased now.
+    /// A job waits for other jobs, or for a time, no longer.
     JobReadied {
         /// The job.
         job: JobId,
+        /// Set if it now waits for this time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
     },
     /// A worker got a job. The lease's id is this record's seq.
     LeaseGranted {
@@ -88,6 +91,9 @@ pub enum Event {
         /// The contract that judges the candidates of this lease.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         contract: Option<ContractRef>,
+        /// How many distinct candidates make the job complete, if the contract says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected: Option<u64>,
     },
     /// A worker gave a job back undone; no attempt is charged.
     LeaseReleased {

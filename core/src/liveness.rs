@@ -1,0 +1,261 @@
+//! Who is alive, and until when each lease lives: volatile, pure, in ticks.
+//!
+//! Nothing here is recorded. After a restart every open lease gets one full time to live, and workers register again.
+//! A stall of the engine (a paused VM, a slow disk) is taken out of the clock, so that it ends no lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{Kind, LeaseId, WorkerId};
+use crate::time::{Now, Span, Tick, Timestamp};
+
+/// A worker that is silent for longer counts as lost.
+pub const STALE_AFTER: Span = Span::seconds(120);
+
+/// What a worker says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Registration<H> {
+    /// The kinds it runs.
+    pub kinds: Vec<Kind>,
+    /// How many jobs it runs at once.
+    pub slots: u32,
+    /// Its version.
+    pub version: String,
+    /// Labels of its host, free text.
+    pub labels: BTreeMap<String, String>,
+    /// Its hardware, in whatever form the edge shows it.
+    pub hardware: H,
+}
+
+/// What the orchestrator wants of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Go on.
+    #[default]
+    Run,
+    /// Take no more jobs, finish what runs, exit.
+    Drain,
+    /// Release everything and exit.
+    Terminate,
+}
+
+/// A known worker.
+#[derive(Clone, Debug)]
+pub struct Worker<H> {
+    /// What it said of itself.
+    pub registration: Registration<H>,
+    /// When it registered.
+    pub registered_at: Timestamp,
+    /// When it was last heard of, wall time, for people.
+    pub seen_at: Timestamp,
+    /// What is wanted of it.
+    pub order: Order,
+    seen: Tick,
+}
+
+/// Progress of a lease, as its worker reports it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// 0 to 1; negative if unknown.
+    pub fraction: f64,
+    /// In words.
+    pub note: String,
+}
+
+#[derive(Clone, Debug)]
+struct Watch {
+    worker: WorkerId,
+    ttl: Span,
+    deadline: Tick,
+    /// When the attempt has run too long, if there is a limit.
+    timeout: Option<Tick>,
+    progress: Progress,
+}
+
+/// What ends a lease from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// No heartbeat for its whole time to live.
+    Ttl(LeaseId),
+    /// The attempt ran too long.
+    Timeout(LeaseId),
+}
+
+/// Workers and deadlines. `H` is the hardware description, opaque here.
+#[derive(Clone, Debug)]
+pub struct Liveness<H> {
+    stale_after: Span,
+    /// Time that the engine stood still, taken out of every tick.
+    stalled: Span,
+    workers: BTreeMap<WorkerId, Worker<H>>,
+    watches: BTreeMap<LeaseId, Watch>,
+    due: BTreeSet<(Tick, LeaseId)>,
+}
+
+impl<H> Liveness<H> {
+    /// No workers yet.
+    pub fn new(stale_after: Span) -> Self {
+        Self {
+            stale_after,
+            stalled: Span(0),
+            workers: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+
+    /// Takes a stall of the engine out of the clock.
+    pub fn stalled(&mut self, span: Span) {
+        self.stalled = Span(self.stalled.0.saturating_add(span.0));
+    }
+
+    /// The clock of deadlines: ticks less stalls.
+    fn clock(&self, tick: Tick) -> Tick {
+        Tick(tick.0.saturating_sub(self.stalled.0))
+    }
+
+    /// Makes a worker known, or takes its new description; what was ordered of it stays only if it is still running.
+    pub fn register(&mut self, id: WorkerId, registration: Registration<H>, now: Now) {
+        let seen = self.clock(now.tick);
+        let worker =
+            Worker { registration, registered_at: now.wall, seen_at: now.wall, order: Order::Run, seen };
+        self.workers.insert(id, worker);
+    }
+
+    /// Notes that a worker was heard of. None if it is unknown and should register.
+    pub fn seen(&mut self, id: &WorkerId, now: Now) -> Option<Order> {
+        let seen = self.clock(now.tick);
+        let worker = self.workers.get_mut(id)?;
+        worker.seen = seen;
+        worker.seen_at = now.wall;
+        Some(worker.order)
+    }
+
+    /// Orders something of a worker. False if it is unknown.
+    pub fn order(&mut self, id: &WorkerId, order: Order) -> bool {
+        self.workers.get_mut(id).map(|worker| worker.order = order).is_some()
+    }
+
+    /// Forgets a worker. Its leases are the caller's to end.
+    pub fn forget(&mut self, id: &WorkerId) -> bool {
+        self.workers.remove(id).is_some()
+    }
+
+    /// Every known worker, by id.
+    pub fn workers(&self) -> &BTreeMap<WorkerId, Worker<H>> {
+        &self.workers
+    }
+
+    /// Whether a worker has been silent for too long.
+    pub fn is_stale(&self, worker: &Worker<H>, tick: Tick) -> bool {
+        self.clock(tick).since(worker.seen) > self.stale_after
+    }
+
+    /// Watches a lease from now on: granted, or found open at a start.
+    pub fn watch(&mut self, lease: LeaseId, worker: WorkerId, ttl: Span, timeout: Option<Span>, tick: Tick) {
+        let clock = self.clock(tick);
+        let timeout = timeout.map(|span| clock.plus(span));
+        let deadline = clock.plus(ttl);
+        self.unwatch(lease);
+        self.due.insert((first(deadline, timeout), lease));
+        self.watches.insert(lease, Watch { worker, ttl, deadline, timeout, progress: Progress::default() });
+    }
+
+    /// Stops watching a lease that has ended.
+    pub fn unwatch(&mut self, lease: LeaseId) {
+        if let Some(watch) = self.watches.remove(&lease) {
+            self.due.remove(&(first(watch.deadline, watch.timeout), lease));
+        }
+    }
+
+    /// Gives a lease another full time to live. False if it is not this worker's.
+    pub fn extend(&mut self, lease: LeaseId, worker: &WorkerId, progress: Progress, tick: Tick) -> bool {
+        let clock = self.clock(tick);
+        let Some(watch) = self.watches.get_mut(&lease).filter(|watch| watch.worker == *worker) else { return false };
+        self.due.remove(&(first(watch.deadline, watch.timeout), lease));
+        watch.deadline = clock.plus(watch.ttl);
+        watch.progress = progress;
+        self.due.insert((first(watch.deadline, watch.timeout), lease));
+        true
+    }
+
+    /// The leases whose time is over, most overdue first. They stay until they are unwatched.
+    pub fn overdue(&self, tick: Tick) -> Vec<Due> {
+        let clock = self.clock(tick);
+        let over = self.due.iter().take_while(|(due, _)| *due < clock);
+        let which = |lease: LeaseId| match self.watches.get(&lease).and_then(|watch| watch.timeout) {
+            Some(timeout) if timeout < clock => Due::Timeout(lease),
+            Some(_) | None => Due::Ttl(lease),
+        };
+        over.map(|(_, lease)| which(*lease)).collect()
+    }
+
+    /// How long until the next lease is overdue.
+    pub fn next_due_in(&self, tick: Tick) -> Option<Span> {
+        self.due.first().map(|(due, _)| Span(due.since(self.clock(tick)).0 + 1))
+    }
+
+    /// Progress and remaining time of a lease.
+    pub fn progress(&self, lease: LeaseId, tick: Tick) -> Option<(&Progress, Span)> {
+        let watch = self.watches.get(&lease)?;
+        Some((&watch.progress, watch.deadline.since(self.clock(tick))))
+    }
+
+    /// The leases that are watched, oldest first.
+    pub fn watched(&self) -> impl Iterator<Item = LeaseId> {
+        self.watches.keys().copied()
+    }
+}
+
+fn first(deadline: Tick, timeout: Option<Tick>) -> Tick {
+    timeout.map_or(deadline, |timeout| timeout.min(deadline))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(tick: u64) -> Now {
+        Now { wall: Timestamp(0), tick: Tick(tick) }
+    }
+
+    fn setup() -> (Liveness<()>, WorkerId, LeaseId) {
+        let mut liveness = Liveness::new(STALE_AFTER);
+        let worker = WorkerId::new("w").unwrap();
+        liveness.register(worker.clone(), Registration::default(), at(0));
+        let lease = LeaseId::new(1);
+        liveness.watch(lease, worker.clone(), Span(1000), None, Tick(0));
+        (liveness, worker, lease)
+    }
+
+    #[test]
+    fn a_lease_lives_its_ttl_from_the_last_heartbeat() {
+        let (mut liveness, worker, lease) = setup();
+        assert!(liveness.overdue(Tick(1000)).is_empty());
+        assert!(liveness.extend(lease, &worker, Progress::default(), Tick(900)));
+        assert!(liveness.overdue(Tick(1900)).is_empty());
+        assert_eq!(liveness.overdue(Tick(1901)), [Due::Ttl(lease)]);
+        assert!(!liveness.extend(lease, &WorkerId::new("x").unwrap(), Progress::default(), Tick(900)));
+        liveness.unwatch(lease);
+        assert!(liveness.overdue(Tick(9999)).is_empty());
+        assert_eq!(liveness.next_due_in(Tick(0)), None);
+    }
+
+    #[test]
+    fn a_stall_ends_no_lease_and_makes_no_worker_stale() {
+        let (mut liveness, worker, lease) = setup();
+        liveness.stalled(Span(500_000));
+        assert!(liveness.overdue(Tick(501_000)).is_empty());
+        assert!(!liveness.is_stale(&liveness.workers()[&worker], Tick(620_000)));
+        assert!(liveness.is_stale(&liveness.workers()[&worker], Tick(620_001)));
+        assert_eq!(liveness.overdue(Tick(501_001)), [Due::Ttl(lease)]);
+    }
+
+    #[test]
+    fn a_timeout_is_not_extended_by_heartbeats() {
+        let (mut liveness, worker, _) = setup();
+        let lease = LeaseId::new(2);
+        liveness.watch(lease, worker.clone(), Span(1000), Some(Span(1500)), Tick(0));
+        assert!(liveness.extend(lease, &worker, Progress::default(), Tick(1400)));
+        assert!(liveness.overdue(Tick(1501)).contains(&Due::Timeout(lease)));
+    }
+}

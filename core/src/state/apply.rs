@@ -1,0 +1,369 @@
+//! What every event means. The only code that changes the state, live and on replay.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::job::{Delivery, Overrides};
+use super::submit::{key_digest, spec_digest};
+use super::{
+    BatchRange, Counts, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State,
+};
+use crate::contract::Contract;
+use crate::id::{ImportId, JobId, LeaseId, QueueName, Seq};
+use crate::job::{JobSpec, OnDependencyFailure};
+use crate::record::{BatchJudged, CandidateAccepted, Event, JobSubmitted, Next, Origin, Record};
+
+/// An event that cannot have happened in this state: the ledger was not written by this fold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq} cannot follow: {what}")]
+pub struct ApplyError {
+    /// The record.
+    pub seq: Seq,
+    /// What does not fit.
+    pub what: String,
+}
+
+/// What does not fit, before the record's seq is known to it.
+type Misfit = String;
+
+impl State {
+    /// Takes a record into the state.
+    ///
+    /// # Errors
+    /// [`ApplyError`] if the record cannot follow the ones before it. The state is then unusable.
+    pub fn apply(&mut self, record: &Record) -> Result<(), ApplyError> {
+        let seq = record.seq;
+        if seq != self.next_seq() {
+            let what = format!("record {} was expected", self.next_seq());
+            return Err(ApplyError { seq, what });
+        }
+        self.last_seq = seq;
+        self.apply_event(record).map_err(|what| ApplyError { seq, what })
+    }
+
+    fn apply_event(&mut self, record: &Record) -> Result<(), Misfit> {
+        let (seq, at) = (record.seq, record.at);
+        match &record.event {
+            Event::SegmentOpened { .. } | Event::SegmentSealed {} => Ok(()),
+            Event::Booted { epoch, .. } => {
+                if *epoch <= self.epoch {
+                    return Err(format!("epoch {epoch} is not above {}", self.epoch));
+                }
+                self.epoch = *epoch;
+                Ok(())
+            }
+            Event::QueueDefined(spec) => {
+                match self.queues.get_mut(&spec.name) {
+                    Some(queue) => queue.spec = (**spec).clone(),
+                    None => {
+                        let queue = Queue { spec: (**spec).clone(), paused: None, jobs: JobCounts::default() };
+                        self.queues.insert(spec.name.clone(), queue);
+                    }
+                }
+                Ok(())
+            }
+            Event::QueuePaused { queue, reason } => {
+                self.queue_mut(queue)?.paused = Some(reason.clone());
+                self.lanes.set_paused(queue, true);
+                Ok(())
+            }
+            Event::QueueResumed { queue } => {
+                self.queue_mut(queue)?.paused = None;
+                self.lanes.set_paused(queue, false);
+                Ok(())
+            }
+            Event::ContractRegistered(spec) => {
+                let registered = Registered {
+                    contract: Contract::compile((**spec).clone()).ok().map(Arc::new),
+                    spec: Arc::new((**spec).clone()),
+                    seq,
+                    accepted: 0,
+                };
+                self.contracts.insert(spec.reference(), registered);
+                Ok(())
+            }
+            Event::JobSubmitted(submitted) => self.job_submitted(JobId(seq), submitted, record),
+            Event::JobReadied { job, not_before } => {
+                let state = match not_before {
+                    Some(until) => JobState::Delayed { until: *until },
+                    None => JobState::Ready,
+                };
+                match self.job_state(*job)? {
+                    JobState::Blocked { .. } | JobState::Delayed { .. } => self.enter(*job, state),
+                    other => Err(format!("job {job} is readied, but it is {}", name(&other))),
+                }
+            }
+            Event::LeaseGranted { job, attempt, worker, contract, expected } => {
+                if self.job_state(*job)? != JobState::Ready {
+                    return Err(format!("job {job} is leased, but it is not ready"));
+                }
+                let lease = LeaseId(seq);
+                let held = Lease {
+                    job: *job,
+                    worker: worker.clone(),
+                    attempt: *attempt,
+                    granted_at: at,
+                    contract: contract.clone(),
+                    expected: *expected,
+                    delivery: Delivery::default(),
+                };
+                self.leases.insert(lease, held);
+                self.counts.leases_granted += 1;
+                self.job_mut(*job)?.attempts = *attempt;
+                self.enter(*job, JobState::Leased { lease })
+            }
+            Event::LeaseReleased { job, lease } => {
+                self.end_lease(*lease, *job, Outcome::Released, seq)?;
+                self.counts.released += 1;
+                self.enter(*job, JobState::Ready)
+            }
+            Event::LeaseExpired { job, lease, cause: _, next } => {
+                self.end_lease(*lease, *job, Outcome::Expired, seq)?;
+                self.counts.crashes += 1;
+                self.job_mut(*job)?.crashes += 1;
+                self.go_on(*job, *next, record)
+            }
+            Event::BatchJudged(judged) => self.batch_judged(judged, seq),
+            Event::CandidateAccepted(accepted) => self.candidate_accepted(accepted, seq),
+            Event::JobCompleted { job, lease } => {
+                self.end_lease(*lease, *job, Outcome::Completed, seq)?;
+                self.leave(*job, |counts| &mut counts.done)
+            }
+            Event::AttemptFailed { job, lease, class, message, next } => {
+                let finally = matches!(next, Next::Failed(_));
+                let outcome = Outcome::Failed { class: *class, message: message.clone(), finally };
+                self.end_lease(*lease, *job, outcome, seq)?;
+                self.counts.failures += 1;
+                self.job_mut(*job)?.failures += 1;
+                self.go_on(*job, *next, record)
+            }
+            Event::JobCancelled { job, cause: _, reason: _ } => {
+                if let JobState::Leased { lease } = self.job_state(*job)? {
+                    self.end_lease(lease, *job, Outcome::Cancelled, seq)?;
+                }
+                self.leave(*job, |counts| &mut counts.cancelled)
+            }
+            Event::JobRetried { job } => {
+                let known = self.job_mut(*job)?;
+                known.failures = 0;
+                known.crashes = 0;
+                self.enter(*job, JobState::Ready)
+            }
+            Event::LegacyImportStarted { file, name, contract, payload: _ } => {
+                let import = Import {
+                    file: *file,
+                    name: name.clone(),
+                    contract: contract.clone(),
+                    delivery: Delivery::default(),
+                    finished: false,
+                };
+                self.imports.insert(ImportId(seq), import);
+                self.imports_by_file.insert(*file, ImportId(seq));
+                Ok(())
+            }
+            Event::LegacyImportFinished { import } => {
+                self.imports.get_mut(import).ok_or_else(|| format!("there is no import {import}"))?.finished = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn job_submitted(&mut self, id: JobId, submitted: &JobSubmitted, record: &Record) -> Result<(), Misfit> {
+        let JobSubmitted { spec, kind, depends_on, not_before } = submitted;
+        if !self.queues.contains_key(&spec.queue) {
+            return Err(format!("queue {} does not exist", spec.queue));
+        }
+        if let Some(key) = &spec.idempotency_key {
+            self.keys.insert(key_digest(key), KeyedJob { job: id, spec: spec_digest(spec) });
+        }
+        let waiting_on: BTreeSet<JobId> = depends_on.iter().copied().collect();
+        for on in &waiting_on {
+            let dependency = self.job_mut(*on)?;
+            dependency.overrides.get_or_insert_default().dependents.push(id);
+        }
+        let state = match not_before {
+            _ if !waiting_on.is_empty() => JobState::Blocked { waiting_on: Box::new(waiting_on) },
+            Some(until) => JobState::Delayed { until: *until },
+            None => JobState::Ready,
+        };
+        let lane = self.lanes.open(&spec.queue, kind, spec.priority);
+        let job = Job {
+            lane,
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            submitted_at: record.at,
+            state: JobState::Failed { class: crate::record::FailureClass::Error, at: record.at },
+            overrides: overrides(spec, *not_before),
+        };
+        self.jobs.insert(id, job);
+        self.count(id, 1, |counts| &mut counts.failed)?;
+        self.enter(id, state)
+    }
+
+    fn batch_judged(&mut self, judged: &BatchJudged, seq: Seq) -> Result<(), Misfit> {
+        let BatchJudged { origin, number, accepted, duplicates, rejected, rejections: _ } = judged;
+        let delivery = match origin {
+            Origin::Lease { job: _, lease } => {
+                &mut self.leases.get_mut(lease).ok_or_else(|| format!("lease {lease} is not current"))?.delivery
+            }
+            Origin::Legacy { import } => {
+                &mut self.imports.get_mut(import).ok_or_else(|| format!("there is no import {import}"))?.delivery
+            }
+        };
+        if *number != delivery.batches.len() as u64 + 1 {
+            return Err(format!("batch {number} follows batch {}", delivery.batches.len()));
+        }
+        delivery.note(BatchRange { judged: seq, accepted: *accepted }, duplicates, *rejected);
+        self.counts.duplicate += duplicates.len() as u64;
+        self.counts.rejected += u64::from(*rejected);
+        Ok(())
+    }
+
+    fn candidate_accepted(&mut self, accepted: &CandidateAccepted, seq: Seq) -> Result<(), Misfit> {
+        let CandidateAccepted { origin: _, contract, digest, offsets, candidate: _ } = accepted;
+        self.accepted.insert(*digest, offsets, seq);
+        self.counts.accepted += 1;
+        let registered =
+            self.contracts.get_mut(contract).ok_or_else(|| format!("contract {contract} is not registered"))?;
+        registered.accepted += 1;
+        Ok(())
+    }
+
+    /// What becomes of a job after an attempt.
+    fn go_on(&mut self, job: JobId, next: Next, record: &Record) -> Result<(), Misfit> {
+        match next {
+            Next::Ready => self.enter(job, JobState::Ready),
+            Next::Delayed(until) => self.enter(job, JobState::Delayed { until }),
+            Next::Failed(class) => {
+                self.counts.ends += 1;
+                self.enter(job, JobState::Failed { class, at: record.at })?;
+                self.unblock_dependents(job);
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves a job into another state, in every structure that knows where it is.
+    fn enter(&mut self, id: JobId, state: JobState) -> Result<(), Misfit> {
+        let job = self.job_mut(id)?;
+        let before = std::mem::replace(&mut job.state, state.clone());
+        let lane = job.lane;
+        match before {
+            JobState::Ready => self.lanes.remove(lane, id),
+            JobState::Delayed { until } => {
+                self.delayed.remove(&(until, id));
+            }
+            JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
+        }
+        match state {
+            JobState::Ready => self.lanes.insert(lane, id),
+            JobState::Delayed { until } => {
+                self.delayed.insert((until, id));
+            }
+            JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
+        }
+        self.count(id, -1, |counts| place(counts, &before))?;
+        self.count(id, 1, |counts| place(counts, &state))
+    }
+
+    /// Takes a job that is done or cancelled out of the memory.
+    fn leave(&mut self, id: JobId, ended: fn(&mut JobCounts) -> &mut u64) -> Result<(), Misfit> {
+        let before = self.job_state(id)?;
+        self.count(id, -1, |counts| place(counts, &before))?;
+        self.count(id, 1, ended)?;
+        self.unblock_dependents(id);
+        let Some(job) = self.jobs.remove(&id) else { return Ok(()) };
+        match job.state {
+            JobState::Ready => self.lanes.remove(job.lane, id),
+            JobState::Delayed { until } => {
+                self.delayed.remove(&(until, id));
+            }
+            JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
+        }
+        if !matches!(job.state, JobState::Failed { .. }) {
+            self.counts.ends += 1;
+        }
+        Ok(())
+    }
+
+    /// Strikes a job that ended off the lists of those that wait for it. Whether they go on is an event of its own.
+    fn unblock_dependents(&mut self, ended: JobId) {
+        let Some(overrides) = self.jobs.get_mut(&ended).and_then(|job| job.overrides.as_mut()) else { return };
+        for dependent in std::mem::take(&mut overrides.dependents) {
+            if let Some(Job { state: JobState::Blocked { waiting_on }, .. }) = self.jobs.get_mut(&dependent) {
+                waiting_on.remove(&ended);
+            }
+        }
+    }
+
+    fn end_lease(&mut self, lease: LeaseId, job: JobId, outcome: Outcome, seq: Seq) -> Result<(), Misfit> {
+        let held = self.leases.remove(&lease).ok_or_else(|| format!("lease {lease} is not current"))?;
+        if held.job != job {
+            return Err(format!("lease {lease} is of job {}, not of job {job}", held.job));
+        }
+        let batches = held.delivery.batches.into_boxed_slice();
+        self.ended.remember(lease, Ended { job, worker: held.worker, batches, outcome, seq });
+        Ok(())
+    }
+
+    /// Adds to a count of the job's queue and to the same count of the whole.
+    fn count(&mut self, id: JobId, by: i64, which: impl Fn(&mut JobCounts) -> &mut u64) -> Result<(), Misfit> {
+        let lane = self.job(id).ok_or_else(|| format!("job {id} is not open"))?.lane;
+        let queue = self.lanes.lane(lane).queue.clone();
+        let Counts { jobs: total, .. } = &mut self.counts;
+        let of_queue = &mut self.queues.get_mut(&queue).ok_or_else(|| format!("queue {queue} does not exist"))?.jobs;
+        for counts in [total, of_queue] {
+            let count = which(counts);
+            *count = count.wrapping_add_signed(by);
+        }
+        Ok(())
+    }
+
+    fn queue_mut(&mut self, queue: &QueueName) -> Result<&mut Queue, Misfit> {
+        self.queues.get_mut(queue).ok_or_else(|| format!("queue {queue} does not exist"))
+    }
+
+    fn job_mut(&mut self, job: JobId) -> Result<&mut Job, Misfit> {
+        self.jobs.get_mut(&job).ok_or_else(|| format!("job {job} is not open"))
+    }
+
+    fn job_state(&self, job: JobId) -> Result<JobState, Misfit> {
+        self.jobs.get(&job).map(|job| job.state.clone()).ok_or_else(|| format!("job {job} is not open"))
+    }
+}
+
+/// The count that a job in this state belongs to.
+fn place<'a>(counts: &'a mut JobCounts, state: &JobState) -> &'a mut u64 {
+    match state {
+        JobState::Blocked { .. } => &mut counts.blocked,
+        JobState::Ready => &mut counts.ready,
+        JobState::Delayed { .. } => &mut counts.delayed,
+        JobState::Leased { .. } => &mut counts.leased,
+        JobState::Failed { .. } => &mut counts.failed,
+    }
+}
+
+fn name(state: &JobState) -> &'static str {
+    match state {
+        JobState::Blocked { .. } => "blocked",
+        JobState::Ready => "ready",
+        JobState::Delayed { .. } => "delayed",
+        JobState::Leased { .. } => "leased",
+        JobState::Failed { .. } => "failed",
+    }
+}
+
+/// What the job sets differently from its queue; None for most jobs, which then cost nothing.
+fn overrides(spec: &JobSpec, not_before: Option<crate::time::Timestamp>) -> Option<Box<Overrides>> {
+    let overrides = Overrides {
+        retry: spec.retry.clone(),
+        lease: spec.lease.clone(),
+        timeout: spec.timeout,
+        // Needed only while the job is blocked: a delayed one has it in its state.
+        not_before: not_before.filter(|_| !spec.depends_on.is_empty()),
+        continue_on_dependency_failure: spec.on_dependency_failure == OnDependencyFailure::Continue,
+        dependents: Vec::new(),
+    };
+    (overrides != Overrides::default()).then(|| Box::new(overrides))
+}

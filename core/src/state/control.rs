@@ -1,0 +1,137 @@
+//! What people do to jobs and queues: cancel, retry, pause, resume.
+
+use super::{Decision, Job, JobState, Refusal, State};
+use crate::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
+use crate::record::{CancelCause, Event, FailureClass, MAX_MESSAGE_CHARS};
+use crate::time::Timestamp;
+
+/// Where an open or failed job stands, without its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OpenState {
+    /// It waits for other jobs.
+    Blocked,
+    /// It can be leased.
+    Ready,
+    /// It waits for a time.
+    Delayed,
+    /// A worker has it.
+    Leased,
+    /// It failed for good.
+    Failed,
+}
+
+/// Which open or failed jobs are meant. Every condition that is set must hold; none set means all.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Of this queue.
+    pub queue: Option<QueueName>,
+    /// Of this kind.
+    pub kind: Option<Kind>,
+    /// In one of these states.
+    pub states: Vec<OpenState>,
+    /// In this worker's hands.
+    pub worker: Option<WorkerId>,
+    /// One of these.
+    pub jobs: Vec<JobId>,
+    /// Failed in this way.
+    pub class: Option<FailureClass>,
+    /// Failed at this time or later.
+    pub failed_since: Option<Timestamp>,
+}
+
+impl JobState {
+    /// Where the job stands, without its data.
+    pub const fn open_state(&self) -> OpenState {
+        match self {
+            Self::Blocked { .. } => OpenState::Blocked,
+            Self::Ready => OpenState::Ready,
+            Self::Delayed { .. } => OpenState::Delayed,
+            Self::Leased { .. } => OpenState::Leased,
+            Self::Failed { .. } => OpenState::Failed,
+        }
+    }
+}
+
+impl State {
+    /// The open and failed jobs that a filter means, by age.
+    pub fn select(&self, filter: &JobFilter) -> Vec<JobId> {
+        let mut found: Vec<JobId> = if filter.jobs.is_empty() {
+            self.jobs.iter().filter(|(_, job)| self.matches(filter, job)).map(|(id, _)| *id).collect()
+        } else {
+            let named = filter.jobs.iter().filter_map(|id| self.jobs.get(id).map(|job| (*id, job)));
+            named.filter(|(_, job)| self.matches(filter, job)).map(|(id, _)| id).collect()
+        };
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn matches(&self, filter: &JobFilter, job: &Job) -> bool {
+        let JobFilter { queue, kind, states, worker, jobs: _, class, failed_since } = filter;
+        let lane = self.lanes.lane(job.lane);
+        let held_by = |worker: &WorkerId| match &job.state {
+            JobState::Leased { lease } => self.leases.get(lease).is_some_and(|held| held.worker == *worker),
+            JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Failed { .. } => false,
+        };
+        let failed = match &job.state {
+            JobState::Failed { class, at } => Some((*class, *at)),
+            JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Leased { .. } => None,
+        };
+        queue.as_ref().is_none_or(|queue| *queue == lane.queue)
+            && kind.as_ref().is_none_or(|kind| *kind == lane.kind)
+            && (states.is_empty() || states.contains(&job.state.open_state()))
+            && worker.as_ref().is_none_or(held_by)
+            && class.is_none_or(|class| failed.is_some_and(|(c, _)| c == class))
+            && failed_since.is_none_or(|since| failed.is_some_and(|(_, at)| at >= since))
+    }
+
+    /// Decides to cancel a job, and those that depend on it. Nothing if it is neither open nor failed.
+    pub fn cancel(&self, job: JobId, reason: &str) -> Decision<bool> {
+        if !self.jobs.contains_key(&job) {
+            return Decision::nothing(false);
+        }
+        let reason = reason.chars().take(MAX_MESSAGE_CHARS).collect();
+        let mut events = vec![Event::JobCancelled { job, cause: CancelCause::Request, reason }];
+        self.settle_dependents(job, false, &mut events);
+        Decision { events, answer: true }
+    }
+
+    /// Decides to put a failed job back. Nothing if it has not failed.
+    pub fn retry(&self, job: JobId) -> Decision<bool> {
+        match self.jobs.get(&job).map(|job| &job.state) {
+            Some(JobState::Failed { .. }) => Decision { events: vec![Event::JobRetried { job }], answer: true },
+            Some(JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Leased { .. })
+            | None => Decision::nothing(false),
+        }
+    }
+
+    /// Decides to pause a queue. Pausing a paused one changes the reason.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownQueue`].
+    pub fn pause(&self, queue: &QueueName, reason: &str) -> Result<Decision<()>, Refusal> {
+        let known = self.queues.get(queue).ok_or_else(|| Refusal::UnknownQueue(queue.clone()))?;
+        let reason: String = reason.chars().take(MAX_MESSAGE_CHARS).collect();
+        if known.paused.as_ref() == Some(&reason) {
+            return Ok(Decision::nothing(()));
+        }
+        Ok(Decision { events: vec![Event::QueuePaused { queue: queue.clone(), reason }], answer: () })
+    }
+
+    /// Decides to resume a queue. Nothing if it is not paused.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownQueue`].
+    pub fn resume(&self, queue: &QueueName) -> Result<Decision<()>, Refusal> {
+        let known = self.queues.get(queue).ok_or_else(|| Refusal::UnknownQueue(queue.clone()))?;
+        if known.paused.is_none() {
+            return Ok(Decision::nothing(()));
+        }
+        Ok(Decision { events: vec![Event::QueueResumed { queue: queue.clone() }], answer: () })
+    }
+
+    /// The leases that a worker holds, oldest first.
+    pub fn leases_of(&self, worker: &WorkerId) -> Vec<LeaseId> {
+        self.leases.iter().filter(|(_, held)| held.worker == *worker).map(|(id, _)| *id).collect()
+    }
+}

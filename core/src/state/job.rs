@@ -1,0 +1,223 @@
+//! Jobs and leases as the state holds them: small, because there may be millions.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use super::ready::LaneId;
+use crate::id::{ContractRef, JobId, LeaseId, Seq, WorkerId};
+use crate::policy::{LeasePatch, RetryPatch};
+use crate::record::FailureClass;
+use crate::time::{Span, Timestamp};
+
+/// A job that is open or failed. Its payload and its spec stay in the ledger, found by its id.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its queue, kind and priority.
+    pub(super) lane: LaneId,
+    /// Leases granted so far.
+    pub attempts: u32,
+    /// Failures of the job itself since it was submitted or last retried by a person.
+    pub failures: u32,
+    /// Workers lost with it since then.
+    pub crashes: u32,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// Where it stands.
+    pub state: JobState,
+    /// What it sets differently from its queue; most jobs nothing.
+    pub(super) overrides: Option<Box<Overrides>>,
+}
+
+/// What a job sets differently from its queue, and who waits for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Overrides {
+    pub(super) retry: RetryPatch,
+    pub(super) lease: LeasePatch,
+    pub(super) timeout: Option<Span>,
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) continue_on_dependency_failure: bool,
+    pub(super) dependents: Vec<JobId>,
+}
+
+/// Where an open or failed job stands. Done and cancelled jobs have left the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It waits for these jobs.
+    Blocked {
+        /// The jobs it still waits for.
+        waiting_on: Box<BTreeSet<JobId>>,
+    },
+    /// It can be leased.
+    Ready,
+    /// It waits for a time.
+    Delayed {
+        /// When it becomes ready.
+        until: Timestamp,
+    },
+    /// A worker has it.
+    Leased {
+        /// Under this lease.
+        lease: LeaseId,
+    },
+    /// It failed for good.
+    Failed {
+        /// How.
+        class: FailureClass,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl JobState {
+    /// Whether it may still come to something by itself.
+    pub const fn is_open(&self) -> bool {
+        match self {
+            Self::Blocked { .. } | Self::Ready | Self::Delayed { .. } | Self::Leased { .. } => true,
+            Self::Failed { .. } => false,
+        }
+    }
+}
+
+/// The right of one worker to do one job.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The grantee.
+    pub worker: WorkerId,
+    /// The how-manieth lease of the job, from 1.
+    pub attempt: u32,
+    /// When it was granted.
+    pub granted_at: Timestamp,
+    /// The contract that judges its candidates.
+    pub contract: Option<ContractRef>,
+    /// How many distinct candidates make the job complete.
+    pub expected: Option<u64>,
+    /// What was delivered.
+    pub delivery: Delivery,
+}
+
+/// What came in under a lease or a legacy import.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// Per judged batch, from number 1, where its records stand.
+    pub batches: Vec<BatchRange>,
+    /// Candidates accepted.
+    pub accepted: u64,
+    /// Candidates that were there before.
+    pub duplicate: u64,
+    /// Candidates rejected.
+    pub rejected: u64,
+    /// Distinct candidates of others that came in again.
+    foreign: HashSet<Seq>,
+}
+
+impl Delivery {
+    /// Notes a judged batch.
+    pub(super) fn note(&mut self, range: BatchRange, duplicates: &[Seq], rejected: u32) {
+        self.accepted += u64::from(range.accepted);
+        self.duplicate += duplicates.len() as u64;
+        self.rejected += u64::from(rejected);
+        self.batches.push(range);
+        for seq in duplicates {
+            if !self.owns(*seq) {
+                self.foreign.insert(*seq);
+            }
+        }
+    }
+
+    /// Whether the accepted candidate at `seq` came in here.
+    fn owns(&self, seq: Seq) -> bool {
+        let behind = self.batches.partition_point(|range| range.judged < seq);
+        behind > 0 && self.batches[behind - 1].contains(seq)
+    }
+
+    /// How many distinct candidates came in, accepted or there before.
+    pub fn distinct(&self) -> u64 {
+        self.accepted + self.foreign.len() as u64
+    }
+}
+
+/// Where the records of a judged batch stand: the judgement, then its accepted candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchRange {
+    /// The seq of the `batch_judged` record.
+    pub judged: Seq,
+    /// How many accepted candidates follow it.
+    pub accepted: u32,
+}
+
+impl BatchRange {
+    /// Whether the record at `seq` is one of its accepted candidates.
+    pub fn contains(&self, seq: Seq) -> bool {
+        seq > self.judged && seq <= self.last()
+    }
+
+    /// The last record that belongs to it.
+    pub fn last(&self) -> Seq {
+        self.judged.plus(u64::from(self.accepted))
+    }
+}
+
+/// How a lease ended, kept for a while so that a worker that missed the answer gets it again.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The job.
+    pub job: JobId,
+    /// The grantee.
+    pub worker: WorkerId,
+    /// What came in under it.
+    pub batches: Box<[BatchRange]>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The record that ended it.
+    pub seq: Seq,
+}
+
+/// How a lease ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The job is done.
+    Completed,
+    /// The attempt failed.
+    Failed {
+        /// How.
+        class: FailureClass,
+        /// In words.
+        message: String,
+        /// Whether the job failed for good.
+        finally: bool,
+    },
+    /// The worker gave it back.
+    Released,
+    /// The worker was lost.
+    Expired,
+    /// The job was cancelled.
+    Cancelled,
+}
+
+/// The most ended leases that are remembered. Enough for every worker of a large cluster to ask again after a
+/// restart; what is forgotten is answered with "not yours any more", which loses nothing.
+const REMEMBERED: usize = 8192;
+
+/// The last ended leases, oldest forgotten first.
+#[derive(Default)]
+pub(super) struct EndedLeases {
+    by_lease: HashMap<LeaseId, Ended>,
+    order: VecDeque<LeaseId>,
+}
+
+impl EndedLeases {
+    pub(super) fn get(&self, lease: LeaseId) -> Option<&Ended> {
+        self.by_lease.get(&lease)
+    }
+
+    pub(super) fn remember(&mut self, lease: LeaseId, ended: Ended) {
+        self.by_lease.insert(lease, ended);
+        self.order.push_back(lease);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_lease.remove(&oldest);
+        }
+    }
+}

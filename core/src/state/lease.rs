@@ -1,0 +1,217 @@
+//! Granting leases, giving them back, and ending those whose worker is lost.
+
+use std::collections::BTreeSet;
+
+use super::{Decision, Job, JobState, Lease, State};
+use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
+use crate::job::Payload;
+use crate::record::{Event, ExpiryCause, FailureClass, Next};
+use crate::time::{Span, Timestamp};
+
+/// What a worker that asks for jobs offers.
+#[derive(Clone, Debug)]
+pub struct LeaseRequest {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The kinds it runs.
+    pub kinds: Vec<Kind>,
+    /// How many jobs it takes at most.
+    pub max: usize,
+}
+
+/// A lease granted, as its worker needs it.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The job.
+    pub job: JobId,
+    /// The how-manieth lease of the job.
+    pub attempt: u32,
+    /// The contract that judges its candidates.
+    pub contract: Option<ContractRef>,
+    /// Time to live without a heartbeat.
+    pub ttl: Span,
+    /// Interval of heartbeats.
+    pub heartbeat: Span,
+    /// How long the attempt may run.
+    pub timeout: Option<Span>,
+    /// What to compute.
+    pub payload: Payload,
+}
+
+impl State {
+    /// Decides which jobs a worker gets. `payload_of` reads a job's payload from the ledger.
+    ///
+    /// A job whose payload the contract cannot judge (the queue's contract changed since its submit) is granted and
+    /// fails at once: no worker could ever complete it.
+    pub fn lease(
+        &self,
+        request: &LeaseRequest,
+        payload_of: &mut dyn FnMut(JobId) -> Payload,
+    ) -> Decision<Vec<Granted>> {
+        let mut decision = Decision::nothing(Vec::new());
+        for id in self.lanes.next(&request.kinds, request.max) {
+            let Some(job) = self.jobs.get(&id) else { continue };
+            let payload = payload_of(id);
+            let contract = self.queue_of(job).and_then(|queue| queue.spec.contract.clone());
+            let compiled =
+                contract.as_ref().and_then(|c| self.contracts.get(c)).and_then(|registered| registered.contract.as_ref());
+            let expected = compiled.map_or(Ok(None), |contract| {
+                contract.bind(&payload)?;
+                contract.expected_count(&payload)
+            });
+            let lease = LeaseId(self.next_seq().plus(decision.events.len() as u64));
+            let attempt = job.attempts + 1;
+            decision.events.push(Event::LeaseGranted {
+                job: id,
+                attempt,
+                worker: request.worker.clone(),
+                contract: contract.clone(),
+                expected: *expected.as_ref().unwrap_or(&None),
+            });
+            match expected {
+                Ok(_) => {
+                    let policy = self.lease_policy(job);
+                    decision.answer.push(Granted {
+                        lease,
+                        job: id,
+                        attempt,
+                        contract,
+                        ttl: policy.ttl,
+                        heartbeat: policy.heartbeat,
+                        timeout: self.timeout(job),
+                        payload,
+                    });
+                }
+                Err(error) => {
+                    let class = FailureClass::Permanent;
+                    let next = Next::Failed(class);
+                    let message = error.to_string();
+                    decision.events.push(Event::AttemptFailed { job: id, lease, class, message, next });
+                    self.settle_dependents(id, false, &mut decision.events);
+                }
+            }
+        }
+        decision
+    }
+
+    /// Decides to give back those of the leases that are the worker's. No attempt is charged.
+    pub fn release(&self, worker: &WorkerId, leases: &[LeaseId]) -> Decision<Vec<LeaseId>> {
+        let mut decision = Decision::nothing(Vec::new());
+        for &lease in leases {
+            let Some(held) = self.leases.get(&lease) else { continue };
+            if held.worker != *worker || decision.answer.contains(&lease) {
+                continue;
+            }
+            decision.events.push(Event::LeaseReleased { job: held.job, lease });
+            decision.answer.push(lease);
+        }
+        decision
+    }
+
+    /// Decides the end of a lease whose worker is lost. Nothing if it is not current any more.
+    pub fn expire(&self, lease: LeaseId, cause: ExpiryCause) -> Decision<()> {
+        let mut decision = Decision::nothing(());
+        let Some(held) = self.leases.get(&lease) else { return decision };
+        let Some(job) = self.jobs.get(&held.job) else { return decision };
+        let crashes = job.crashes + 1;
+        let next = if crashes >= self.retry_policy(job).crash_limit {
+            Next::Failed(FailureClass::Quarantined)
+        } else {
+            Next::Ready
+        };
+        decision.events.push(Event::LeaseExpired { job: held.job, lease, cause, next });
+        if matches!(next, Next::Failed(_)) {
+            self.settle_dependents(held.job, false, &mut decision.events);
+        }
+        decision
+    }
+
+    /// Decides the failure of an attempt that ran longer than its job allows.
+    pub fn time_out(&self, lease: LeaseId, now: Timestamp) -> Decision<()> {
+        let mut decision = Decision::nothing(());
+        let Some(held) = self.leases.get(&lease) else { return decision };
+        let limit = self.jobs.get(&held.job).and_then(|job| self.timeout(job)).unwrap_or_default();
+        let message = format!("worker {} ran it longer than its timeout of {limit}", held.worker);
+        let (events, _) = self.fail_attempt(lease, held, FailureClass::Timeout, message, now);
+        decision.events = events;
+        decision
+    }
+
+    /// Decides which delayed jobs are ready by now, at most `max` of them.
+    pub fn ready_due(&self, now: Timestamp, max: usize) -> Decision<()> {
+        let due = self.delayed.iter().take_while(|(until, _)| *until <= now).take(max);
+        let events = due.map(|(_, job)| Event::JobReadied { job: *job, not_before: None }).collect();
+        Decision { events, answer: () }
+    }
+
+    /// The events by which an attempt fails, and what becomes of the job.
+    pub(super) fn fail_attempt(
+        &self,
+        lease: LeaseId,
+        held: &Lease,
+        class: FailureClass,
+        message: String,
+        now: Timestamp,
+    ) -> (Vec<Event>, Next) {
+        let next = match self.jobs.get(&held.job) {
+            Some(job) => self.after_failure(held.job, job, class, now),
+            None => Next::Failed(class),
+        };
+        let message = message.chars().take(crate::record::MAX_MESSAGE_CHARS).collect();
+        let mut events = vec![Event::AttemptFailed { job: held.job, lease, class, message, next }];
+        if matches!(next, Next::Failed(_)) {
+            self.settle_dependents(held.job, false, &mut events);
+        }
+        (events, next)
+    }
+
+    fn after_failure(&self, id: JobId, job: &Job, class: FailureClass, now: Timestamp) -> Next {
+        let policy = self.retry_policy(job);
+        let failures = job.failures + 1;
+        match class {
+            FailureClass::Permanent | FailureClass::Quarantined => Next::Failed(class),
+            FailureClass::Error | FailureClass::Timeout | FailureClass::Incomplete => {
+                if failures >= policy.max_attempts {
+                    return Next::Failed(class);
+                }
+                match policy.wait(id, failures) {
+                    Span(0) => Next::Ready,
+                    wait => Next::Delayed(now.plus(wait)),
+                }
+            }
+        }
+    }
+
+    /// The events that follow for the jobs that wait for `ended`, which is done or will not be, and for those that
+    /// wait for them, and so on.
+    pub(super) fn settle_dependents(&self, ended: JobId, done: bool, events: &mut Vec<Event>) {
+        // What this very decision does, which `apply` has not seen yet: jobs that it ends, and jobs that it readies.
+        let mut gone = BTreeSet::from([ended]);
+        let mut readied = BTreeSet::new();
+        let mut open = vec![(ended, done)];
+        while let Some((id, done)) = open.pop() {
+            let dependents =
+                self.jobs.get(&id).and_then(|job| job.overrides.as_ref()).map_or(&[][..], |o| &o.dependents[..]);
+            for &dependent in dependents {
+                let Some(job) = self.jobs.get(&dependent) else { continue };
+                let JobState::Blocked { waiting_on } = &job.state else { continue };
+                let goes_on = done || job.overrides.as_ref().is_some_and(|o| o.continue_on_dependency_failure);
+                if gone.contains(&dependent) || readied.contains(&dependent) {
+                    continue;
+                }
+                if !goes_on {
+                    let cause = crate::record::CancelCause::Dependency(id);
+                    events.push(Event::JobCancelled { job: dependent, cause, reason: String::new() });
+                    gone.insert(dependent);
+                    open.push((dependent, false));
+                } else if waiting_on.iter().all(|on| gone.contains(on)) {
+                    let not_before = job.overrides.as_ref().and_then(|o| o.not_before);
+                    events.push(Event::JobReadied { job: dependent, not_before });
+                    readied.insert(dependent);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What listings show of a job: a fold over the records that speak of it.
+//!
+//! The index keeps these, also of jobs that have left the state's memory. Events carry their outcome, so this fold
+//! and [`crate::state::State::apply`] cannot disagree on where a job stands; a property test compares them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
+use crate::record::{CancelCause, Event, ExpiryCause, FailureClass, Next, Origin, Record};
+use crate::time::Timestamp;
+
+/// A job's state, as a listing names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobPhase {
+    /// It waits for other jobs.
+    Blocked,
+    /// It can be leased.
+    Ready,
+    /// It waits for a time.
+    Delayed,
+    /// A worker has it.
+    Leased,
+    /// It is done.
+    Done,
+    /// It failed for good, until a person retries it.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// What listings show of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its priority.
+    pub priority: i32,
+    /// Where it stands.
+    pub phase: JobPhase,
+    /// When it is due, while it is delayed.
+    pub not_before: Option<Timestamp>,
+    /// Leases granted.
+    pub attempts: u32,
+    /// Failures of the job itself since it was submitted or last retried by a person.
+    pub failures: u32,
+    /// Workers lost since then.
+    pub crashes: u32,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// When its state changed last.
+    pub changed_at: Timestamp,
+    /// Who holds it, or held it last.
+    pub worker: Option<WorkerId>,
+    /// Its current or last lease.
+    pub lease: Option<LeaseId>,
+    /// Candidates accepted from it.
+    pub accepted: u64,
+    /// Candidates of it that were there before.
+    pub duplicates: u64,
+    /// Candidates of it that were rejected.
+    pub rejected: u64,
+    /// How it failed last.
+    pub class: Option<FailureClass>,
+    /// The last failure, or why it was cancelled.
+    pub message: String,
+    /// The last record that speaks of it.
+    pub last_seq: Seq,
+}
+
+/// The job that a record speaks of. Accepted candidates name theirs too.
+pub fn job_of(record: &Record) -> Option<JobId> {
+    let of_origin = |origin: &Origin| match origin {
+        Origin::Lease { job, .. } => Some(*job),
+        Origin::Legacy { .. } => None,
+    };
+    match &record.event {
+        Event::JobSubmitted(_) => Some(JobId(record.seq)),
+        Event::JobReadied { job, .. }
+        | Event::LeaseGranted { job, .. }
+        | Event::LeaseReleased { job, .. }
+        | Event::LeaseExpired { job, .. }
+        | Event::JobCompleted { job, .. }
+        | Event::AttemptFailed { job, .. }
+        | Event::JobCancelled { job, .. }
+        | Event::JobRetried { job } => Some(*job),
+        Event::BatchJudged(judged) => of_origin(&judged.origin),
+        Event::CandidateAccepted(accepted) => of_origin(&accepted.origin),
+        Event::SegmentOpened { .. }
+        | Event::SegmentSealed {}
+        | Event::Booted { .. }
+        | Event::QueueDefined(_)
+        | Event::QueuePaused { .. }
+        | Event::QueueResumed { .. }
+        | Event::ContractRegistered(_)
+        | Event::LegacyImportStarted { .. }
+        | Event::LegacyImportFinished { .. } => None,
+    }
+}
+
+impl JobSummary {
+    /// The summary that a submit begins; None for any other record.
+    pub fn begin(record: &Record) -> Option<Self> {
+        let Event::JobSubmitted(submitted) = &record.event else { return None };
+        let (phase, not_before) = match submitted.not_before {
+            _ if !submitted.depends_on.is_empty() => (JobPhase::Blocked, None),
+            Some(due) => (JobPhase::Delayed, Some(due)),
+            None => (JobPhase::Ready, None),
+        };
+        Some(Self {
+            queue: submitted.spec.queue.clone(),
+            kind: submitted.kind.clone(),
+            name: submitted.spec.name.clone(),
+            priority: submitted.spec.priority,
+            phase,
+            not_before,
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            submitted_at: record.at,
+            changed_at: record.at,
+            worker: None,
+            lease: None,
+            accepted: 0,
+            duplicates: 0,
+            rejected: 0,
+            class: None,
+            message: String::new(),
+            last_seq: record.seq,
+        })
+    }
+
+    /// Takes a later record that speaks of this job into account.
+    pub fn take(&mut self, record: &Record) {
+        self.last_seq = record.seq;
+        match &record.event {
+            Event::JobReadied { not_before, .. } => match not_before {
+                Some(due) => self.enter(JobPhase::Delayed, Some(*due), record),
+                None => self.enter(JobPhase::Ready, None, record),
+            },
+            Event::LeaseGranted { attempt, worker, .. } => {
+                self.attempts = *attempt;
+                self.worker = Some(worker.clone());
+                self.lease = Some(LeaseId(record.seq));
+                self.enter(JobPhase::Leased, None, record);
+            }
+            Event::LeaseReleased { .. } => self.enter(JobPhase::Ready, None, record),
+            Event::LeaseExpired { cause, next, .. } => {
+                self.crashes += 1;
+                self.message = match cause {
+                    ExpiryCause::Ttl => "its lease was not extended in time".into(),
+                    ExpiryCause::WorkerStale => "its worker was not heard of any more".into(),
+                    ExpiryCause::WorkerLostIt => "its worker no longer knew the lease".into(),
+                    ExpiryCause::WorkerRemoved => "its worker was removed".into(),
+                };
+                self.go_on(*next, record);
+            }
+            Event::BatchJudged(judged) => {
+                self.accepted += u64::from(judged.accepted);
+                self.duplicates += judged.duplicates.len() as u64;
+                self.rejected += u64::from(judged.rejected);
+            }
+            Event::JobCompleted { .. } => self.enter(JobPhase::Done, None, record),
+            Event::AttemptFailed { class, message, next, .. } => {
+                self.failures += 1;
+                self.class = Some(*class);
+                self.message.clone_from(message);
+                self.go_on(*next, record);
+            }
+            Event::JobCancelled { cause, reason, .. } => {
+                self.message = match cause {
+                    CancelCause::Request => reason.clone(),
+                    CancelCause::Dependency(job) => format!("job {job}, which it depends on, failed or was cancelled"),
+                };
+                self.enter(JobPhase::Cancelled, None, record);
+            }
+            Event::JobRetried { .. } => {
+                self.failures = 0;
+                self.crashes = 0;
+                self.enter(JobPhase::Ready, None, record);
+            }
+            Event::JobSubmitted(_)
+            | Event::CandidateAccepted(_)
+            | Event::SegmentOpened { .. }
+            | Event::SegmentSealed {}
+            | Event::Booted { .. }
+            | Event::QueueDefined(_)
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
+            | Event::ContractRegistered(_)
+            | Event::LegacyImportStarted { .. }
+            | Event::LegacyImportFinished { .. } => {}
+        }
+    }
+
+    fn go_on(&mut self, next: Next, record: &Record) {
+        match next {
+            Next::Ready => self.enter(JobPhase::Ready, None, record),
+            Next::Delayed(due) => self.enter(JobPhase::Delayed, Some(due), record),
+            Next::Failed(class) => {
+                self.class = Some(class);
+                self.enter(JobPhase::Failed, None, record);
+            }
+        }
+    }
+
+    fn enter(&mut self, phase: JobPhase, not_before: Option<Timestamp>, record: &Record) {
+        self.phase = phase;
+        self.not_before = not_before;
+        self.changed_at = record.at;
+    }
+}
