@@ -7,10 +7,15 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::Serialize;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::map::Entry;
 use serde_json::value::RawValue;
+
+mod canonical;
+
+pub use canonical::{utf16_order, write_canonical, write_number, write_string};
 
 /// How large a JSON text may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +52,13 @@ pub enum JsonError {
     /// A number that a double cannot hold.
     #[error("number {text} cannot be held by a double: write it as a string")]
     Number {
-        /// The number as written.
+        /// The number as written, or where it stands.
         text: String,
     },
     /// Not JSON.
     #[error("not JSON: {0}")]
     Syntax(String),
 }
-
 
 /// The value that a strict JSON text means.
 ///
@@ -82,10 +86,24 @@ pub fn canonical<T: Serialize>(value: &T) -> Box<RawValue> {
     RawValue::from_string(text).expect("the canonicalizer writes JSON")
 }
 
+/// The canonical text of a value.
+pub fn canonical_text(value: &Value) -> String {
+    let mut text = String::with_capacity(256);
+    write_canonical(value, &mut text);
+    text
+}
+
+/// serde_json's own nesting limit, which stays on behind ours.
+const SERDE_JSON_DEPTH: usize = 128;
+
 fn classify(error: &serde_json::Error) -> JsonError {
+    // serde_json has no codes for these two.
     let text = error.to_string();
-    if text.starts_with("number out of range") {
-        return JsonError::Number { text: "out of range".into() };
+    if let Some(place) = text.strip_prefix("number out of range") {
+        return JsonError::Number { text: place.trim_start().to_owned() };
+    }
+    if text.starts_with("recursion limit exceeded") {
+        return JsonError::TooDeep { max: SERDE_JSON_DEPTH };
     }
     JsonError::Syntax(text)
 }
@@ -180,8 +198,13 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut map = serde_json::Map::new();
         while let Some(key) = access.next_key::<String>()? {
             let value = access.next_value_seed(self.inner()?)?;
-            if map.insert(key.clone(), value).is_some() {
-                return Err(self.fail(JsonError::DuplicateKey { key }));
+            match map.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(there) => {
+                    return Err(self.fail(JsonError::DuplicateKey { key: there.key().clone() }));
+                }
             }
         }
         Ok(Value::Object(map))

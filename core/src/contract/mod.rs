@@ -4,13 +4,35 @@
 //! contract bound to one job's payload. [`Screen::judge`] passes a candidate through the gates in order (JSON and
 //! schema, tolerance, identity), and a [`Screened`] candidate can come from nowhere else.
 
-mod spec;
-mod screen;
+//!
+//! Where to look: `compile` checks a spec and reports every fault; `schema`, `tolerance` and `identity` are the
+//! gates; `decimal` is the exact arithmetic under identity and sort keys; [`AcceptedSet`] finds duplicates.
 
-pub use screen::{BindError, Contract, ContractError, Probe, Rejection, Screen, Screened};
-pub use spec::{Bound, Completeness, ContractSpec, CountRule, IdentityField, SizeLimits, ToleranceRule};
+mod accepted;
+mod bound;
+mod compile;
+mod decimal;
+mod field;
+mod identity;
+mod message;
+mod schema;
+mod screen;
+mod sort_key;
+mod spec;
+mod subset;
+mod tolerance;
+
+pub use accepted::AcceptedSet;
+pub use bound::{Bound, CountRule};
+pub use compile::{BindError, Contract, ContractError};
+pub use identity::same;
+pub use screen::{Probe, Rejection, Screen, Screened};
+pub use spec::{Completeness, ContractSpec, IdentityField, SizeLimits, ToleranceRule};
 
 use serde::{Deserialize, Serialize};
+
+/// The most identity fields with a quantum: each multiplies the buckets to look into by three.
+pub const MAX_NUMERIC_FIELDS: usize = 4;
 
 /// The gates' rules, as a rejection names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

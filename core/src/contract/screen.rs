@@ -1,41 +1,23 @@
-//! Judging candidates: the three gates, pure and parallel.
+//! Judging candidates: the gates in their order, pure and parallel.
+
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{ContractSpec, Rule};
+use super::compile::Contract;
+use super::identity::Identified;
+use super::tolerance::BoundRule;
+use super::{MAX_NUMERIC_FIELDS, Rule, message};
 use crate::digest::Digest;
 use crate::id::ContractRef;
-use crate::job::Payload;
-
-/// A contract ready to judge: its schema compiled, its rules checked.
-pub struct Contract {
-    spec: ContractSpec,
-}
-
-/// Why a contract cannot be registered: every fault, each naming its place.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("contract {contract}: {}", faults.join("; "))]
-pub struct ContractError {
-    /// The contract, `name@version`.
-    pub contract: String,
-    /// Its faults.
-    pub faults: Vec<String>,
-}
-
-/// Why a contract cannot judge a job's candidates: a bound or a count refers to a field that its payload lacks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("contract {contract}: payload field {field:?} {fault}")]
-pub struct BindError {
-    /// The contract.
-    pub contract: ContractRef,
-    /// The field of the payload.
-    pub field: String,
-    /// What is wrong with it.
-    pub fault: String,
-}
+use crate::json::{self, JsonError, Limits};
 
 /// A contract bound to one payload.
-pub struct Screen {}
+pub struct Screen {
+    contract: Arc<Contract>,
+    /// One for each tolerance rule.
+    bounds: Vec<BoundRule>,
+}
 
 /// A candidate that passed every gate but that for duplicates. Only [`Screen::judge`] makes one.
 #[derive(Clone, Debug)]
@@ -52,43 +34,67 @@ pub struct Screened {
 pub struct Probe {
     /// The digest of that bucket.
     pub digest: Digest,
-    /// Per numeric identity field, -1, 0 or 1: where the bucket lies from the candidate's own.
-    pub steps: Vec<i8>,
+    /// Per numeric identity field, -1, 0 or 1: where the bucket lies from the candidate's own. 0 beyond the last.
+    pub steps: [i8; MAX_NUMERIC_FIELDS],
 }
 
 /// The verdict on a candidate that did not pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", rule.name())]
 pub struct Rejection {
     /// The rule it broke.
     pub rule: Rule,
-    /// How, with field and values; at most 300 characters.
+    /// How, with field and values; at most 300 characters, none of them a control character.
     pub message: String,
 }
 
-impl Contract {
-    /// # Errors
-    pub fn compile(_spec: ContractSpec) -> Result<Self, ContractError> {
-        todo!()
-    }
-    /// The contract as recorded.
-    pub fn spec(&self) -> &ContractSpec {
-        &self.spec
-    }
-    /// # Errors
-    pub fn bind(self: &std::sync::Arc<Self>, _payload: &Payload) -> Result<Screen, BindError> {
-        todo!()
-    }
-    /// # Errors
-    pub fn expected_count(&self, _payload: &Payload) -> Result<Option<u64>, BindError> {
-        todo!()
+impl Rejection {
+    /// A rejection by this rule; the message is made safe and cut to length.
+    pub fn new(rule: Rule, message: &str) -> Self {
+        Self { rule, message: message::clip(message) }
     }
 }
+
 impl Screen {
+    pub(super) fn new(contract: Arc<Contract>, bounds: Vec<BoundRule>) -> Self {
+        Self { contract, bounds }
+    }
+
+    /// The contract.
+    pub fn contract(&self) -> &Arc<Contract> {
+        &self.contract
+    }
+
+    /// Passes a candidate through the gates: size and depth, strict JSON, schema, tolerance, identity.
+    ///
     /// # Errors
-    pub fn judge(&self, _raw: &[u8]) -> Result<Screened, Rejection> {
-        todo!()
+    /// [`Rejection`] by the first gate that it does not pass.
+    pub fn judge(&self, raw: &[u8]) -> Result<Screened, Rejection> {
+        let contract = &*self.contract;
+        let limits = contract.spec().limits;
+        let limits = Limits { max_bytes: limits.max_bytes as usize, max_depth: limits.max_depth as usize };
+        let value = json::parse(raw, limits).map_err(|error| Rejection::new(rule_of(&error), &error.to_string()))?;
+        contract.schema.check(&value).map_err(|fault| Rejection::new(Rule::Schema, &fault))?;
+        for (rule, bound) in contract.rules.iter().zip(&self.bounds) {
+            rule.check(bound, &value).map_err(|fault| Rejection::new(Rule::Tolerance, &fault))?;
+        }
+        let identified = contract.identity.identify(&value);
+        let Identified { digest, offsets, neighbours } =
+            identified.map_err(|fault| Rejection::new(Rule::Identity, &fault))?;
+        // The canonicalizer writes JSON: the second parse, which RawValue asks for, cannot fail.
+        let candidate = RawValue::from_string(json::canonical_text(&value))
+            .map_err(|error| Rejection::new(Rule::Json, &error.to_string()))?;
+        Ok(Screened { contract: contract.reference().clone(), digest, offsets, neighbours, candidate })
     }
 }
+
+fn rule_of(error: &JsonError) -> Rule {
+    match error {
+        JsonError::TooLarge { .. } | JsonError::TooDeep { .. } => Rule::Size,
+        JsonError::DuplicateKey { .. } | JsonError::Number { .. } | JsonError::Syntax(_) => Rule::Json,
+    }
+}
+
 impl Screened {
     /// The contract that it passed.
     pub fn contract(&self) -> &ContractRef {

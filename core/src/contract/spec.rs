@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::bound::{Bound, CountRule};
 use crate::id::{ContractName, ContractRef};
 use crate::queue::is_default;
 
@@ -82,20 +83,6 @@ pub struct ToleranceRule {
     pub ge: Option<Bound>,
 }
 
-/// A bound: a number, or one taken from the job's payload: `1e-8`, `{payload: eps_root}` or `{payload: a, plus: 1}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Bound {
-    /// The number itself.
-    Number(f64),
-    /// The number in this field of the payload, plus a constant.
-    Payload {
-        /// The field of the payload.
-        payload: String,
-        /// What is added, 0 if it is not said.
-        plus: f64,
-    },
-}
-
 /// One field of a candidate's identity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,18 +101,4 @@ pub struct IdentityField {
 pub struct Completeness {
     /// Exactly so many distinct candidates (accepted ones and duplicates) were delivered under the job's lease.
     pub count: CountRule,
-}
-
-/// A count: a number, or fields of the payload: `100`, `{payload: count}` or `{payload: b, minus: a}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum CountRule {
-    /// The number itself.
-    Number(u64),
-    /// A field of the payload, less another one.
-    Payload {
-        /// The field.
-        payload: String,
-        /// The field that is taken away from it.
-        minus: Option<String>,
-    },
 }
