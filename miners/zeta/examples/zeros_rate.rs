@@ -14,9 +14,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let mut riemann_siegel = 0_u64;
     let mut steps = 0_u64;
+    // FNV-1a over the bits of the zeros: the same on every machine and for every build.
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    // FNV-1a over the numbers' bits: the same on every machine and for every build.
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
     let summary = zeros(range, &|| true, &mut |zero| {
         riemann_siegel += u64::from(zero.method == Method::RiemannSiegel);
         steps += u64::from(zero.iters);
+        for word in [zero.n, zero.t.to_bits(), zero.z.to_bits()] {
+            digest = (digest ^ word).wrapping_mul(0x0100_0000_01b3);
+        }
+        for word in [zero.n, zero.t.to_bits(), zero.z.to_bits()] {
+            digest = (digest ^ word).wrapping_mul(0x0100_0000_01b3);
+        }
     })?;
     let seconds = start.elapsed().as_secs_f64();
     println!(
@@ -31,6 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         summary.largest_root_val,
         steps as f64 / summary.zeros as f64
     );
+    println!("digest {digest:016x}");
     println!("{seconds:.3} s, {:.0} zeros/s", summary.zeros as f64 / seconds);
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! [`crate::RIEMANN_SIEGEL_FROM`].
 
 use crate::logs::integers;
-use crate::siegel::Height;
+use crate::siegel::{Height, main_sum};
 use crate::theta::theta_fraction;
 use crate::trig::{cos_turns, sin_turns};
 
@@ -47,20 +47,13 @@ impl Complex {
 /// Z(t) for 4 <= t <= [`crate::RIEMANN_SIEGEL_FROM`]; error below 1e-13 from t = 8 on.
 pub(crate) fn z(t: f64) -> f64 {
     let table = integers();
-    let height = Height::new(t);
     let cut = (t / 3.0).ceil() as usize + 16;
-    let unit = |index: usize| {
-        let phase = height.phase(table.head[index], table.tail[index]);
-        let weight = table.inv_sqrt[index];
-        Complex { re: cos_turns(phase) * weight, im: -sin_turns(phase) * weight }
-    };
-    let mut zeta = Complex { re: 0.0, im: 0.0 };
-    for index in 0..cut - 1 {
-        zeta = zeta.add(unit(index));
-    }
-    zeta = zeta.add(unit(cut - 1).mul(tail(t, cut as f64)));
     let theta = theta_fraction(t);
-    cos_turns(theta) * zeta.re - sin_turns(theta) * zeta.im
+    // Re e^(i theta) n^-s = n^(-1/2) cos(theta - t ln n): the sum up to N - 1 needs no imaginary part.
+    let sum = main_sum(t, theta, cut - 1);
+    let last = theta - Height::new(t).phase(table.head[cut - 1], table.tail[cut - 1]);
+    let tail = tail(t, cut as f64);
+    sum + table.inv_sqrt[cut - 1] * (cos_turns(last) * tail.re - sin_turns(last) * tail.im)
 }
 
 /// `N/(s-1) + 1/2 + sum_k B_2k/(2k)! s(s+1)...(s+2k-2) N^(1-2k)`, s = 1/2 + i t: what multiplies `N^-s`.

@@ -16,7 +16,7 @@ use crate::hardy::{self, RIEMANN_SIEGEL_FROM};
 use crate::logs::integers;
 use crate::remainder::remainder;
 use crate::siegel::{Height, main_length, term};
-use crate::theta::theta_fraction;
+use crate::theta::ThetaNear;
 use crate::trig::{cos_turns, sin_turns};
 
 /// Samples in a block.
@@ -160,16 +160,18 @@ impl Sampler {
             return std::array::from_fn(|i| hardy::evaluate(start + i as f64 * step));
         }
         let terms = main_length(start) as usize;
-        self.turn_to(start + (BLOCK as f64 - 1.0) / 2.0 * step, terms);
+        let centre = start + (BLOCK as f64 - 1.0) / 2.0 * step;
+        self.turn_to(centre, terms);
+        let theta = ThetaNear::new(centre);
         let rotations = Rotations::of(unit.level);
         let mut samples = [0.0; BLOCK];
         for g in 0..BLOCK / 2 {
             let (row_cos, row_sin) = rotations.row(g);
             let sums = four_dots(&self.cos, &self.sin, row_cos, row_sin);
             let (above, below) = (BLOCK / 2 + g, BLOCK / 2 - 1 - g);
-            let t = |i: usize| start + i as f64 * step;
-            samples[above] = finish(t(above), terms, sums.cc - sums.ss, sums.sc + sums.cs);
-            samples[below] = finish(t(below), terms, sums.cc + sums.ss, sums.sc - sums.cs);
+            let h = (g as f64 + 0.5) * step;
+            samples[above] = finish(centre + h, theta.fraction_at(h), terms, sums.cc - sums.ss, sums.sc + sums.cs);
+            samples[below] = finish(centre - h, theta.fraction_at(-h), terms, sums.cc + sums.ss, sums.sc - sums.cs);
         }
         samples
     }
@@ -189,11 +191,10 @@ impl Sampler {
     }
 }
 
-/// Z(t) from `C = sum w cos(t ln n)` and `S = sum w sin(t ln n)` over the first `terms` integers.
+/// Z(t) from theta(t) in turns and `C = sum w cos(t ln n)` and `S = sum w sin(t ln n)` over the first `terms` integers.
 ///
 /// A block's sum has as many terms as its first point needs; a point beyond the next 2 pi N^2 gets the terms it lacks.
-fn finish(t: f64, terms: usize, c: f64, s: f64) -> f64 {
-    let theta = theta_fraction(t);
+fn finish(t: f64, theta: f64, terms: usize, c: f64, s: f64) -> f64 {
     let mut sum = cos_turns(theta) * c + sin_turns(theta) * s;
     let a = main_length(t);
     let n = a.floor();

@@ -9,7 +9,7 @@ use crate::dd::split;
 use crate::logs::{IntegerTable, integers};
 use crate::remainder::remainder;
 use crate::theta::theta_fraction;
-use crate::trig::{cos_turns, round};
+use crate::trig::{cos_reduced, round};
 
 /// Independent partial sums. A fixed number, so that the order of additions, and with it every bit of the result,
 /// is the same whatever vector width the machine has.
@@ -43,15 +43,27 @@ impl Height {
     }
 }
 
+impl Height {
+    /// `cos(t ln n - theta)`, with theta in turns.
+    ///
+    /// As [`Height::phase`] and a cosine, with one rounding to whole turns for both: the exact product less the
+    /// nearest whole number to the whole phase is still exact, and the sum lies within half a turn.
+    #[inline(always)]
+    fn cos(self, theta: f64, log_head: f64, log_tail: f64) -> f64 {
+        let product = self.head * log_head;
+        let rest = (self.rest * log_head + self.t * log_tail) - theta;
+        cos_reduced((product - round(product + rest)) + rest)
+    }
+}
+
 /// `n^(-1/2) cos(theta - t ln n)`, the term with index n - 1, with theta in turns.
 #[inline]
 pub(crate) fn term(table: &IntegerTable, height: Height, theta: f64, index: usize) -> f64 {
-    let phase = height.phase(table.head[index], table.tail[index]);
-    cos_turns(theta - phase) * table.inv_sqrt[index]
+    height.cos(theta, table.head[index], table.tail[index]) * table.inv_sqrt[index]
 }
 
 /// `sum_(n <= terms) n^(-1/2) cos(theta - t ln n)`, with theta in turns.
-fn main_sum(t: f64, theta: f64, terms: usize) -> f64 {
+pub(crate) fn main_sum(t: f64, theta: f64, terms: usize) -> f64 {
     let table = integers();
     let height = Height::new(t);
     let (heads, head_rest) = table.head[..terms].as_chunks::<LANES>();
@@ -60,8 +72,7 @@ fn main_sum(t: f64, theta: f64, terms: usize) -> f64 {
     let mut sums = [0.0; LANES];
     for ((head, tail), weight) in heads.iter().zip(tails).zip(weights) {
         for lane in 0..LANES {
-            let phase = height.phase(head[lane], tail[lane]);
-            sums[lane] += cos_turns(theta - phase) * weight[lane];
+            sums[lane] += height.cos(theta, head[lane], tail[lane]) * weight[lane];
         }
     }
     for (lane, index) in (terms - head_rest.len()..terms).enumerate() {

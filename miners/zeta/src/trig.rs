@@ -29,8 +29,13 @@ pub(crate) fn round(x: f64) -> f64 {
 /// `cos(2 pi x)` for any |x| < 2^51; absolute error below 3e-16 beside the error of x itself.
 #[inline(always)]
 pub(crate) fn cos_turns(x: f64) -> f64 {
+    cos_reduced(x - round(x))
+}
+
+/// `cos(2 pi x)` for |x| <= 1/2, and a rounding error beyond.
+#[inline(always)]
+pub(crate) fn cos_reduced(x: f64) -> f64 {
     // cos is even and sin(2 pi (1/4 - |x|)) = cos(2 pi x), which brings |x| <= 1/2 to |y| <= 1/4.
-    let x = x - round(x);
     let y = 0.25 - x.abs();
     let u = y * y;
     // Estrin's pairing: a shorter chain than Horner's, which matters when a single value is wanted.
