@@ -200,6 +200,11 @@ impl<H> Liveness<H> {
         Some((&watch.progress, watch.deadline.since(self.clock(tick))))
     }
 
+    /// The leases that a worker holds, as far as they are watched, oldest first.
+    pub fn held_by(&self, worker: &WorkerId) -> impl Iterator<Item = LeaseId> {
+        self.watches.iter().filter(move |(_, watch)| watch.worker == *worker).map(|(lease, _)| *lease)
+    }
+
     /// The leases that are watched, oldest first.
     pub fn watched(&self) -> impl Iterator<Item = LeaseId> {
         self.watches.keys().copied()

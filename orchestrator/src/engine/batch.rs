@@ -1,0 +1,210 @@
+//! One batch: the order of steps that keeps data safe.
+
+use orch_core::id::{LeaseId, Seq, WorkerId};
+use orch_core::liveness::Due;
+use orch_core::record::ExpiryCause;
+use orch_core::time::{Now, Span};
+use orch_ledger::CommitError;
+
+use super::command::Pending;
+use super::{CallError, Engine};
+
+/// Delayed jobs that one batch readies at most: a million that come due together must not stop the engine.
+const MAX_READIED: usize = 10_000;
+
+/// Leases that one batch ends at most, for the same reason.
+const MAX_ENDED: usize = 10_000;
+
+/// Space that is asked of the disk before a batch is decided, beyond what is reserved already.
+const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+
+impl Engine {
+    /// Runs a batch of commands. Decide and apply all of them; one write and one sync; then the answers.
+    ///
+    /// Returns the last durable record.
+    ///
+    /// # Errors
+    /// The ledger's fatal error: the process must end, and no answer has left.
+    pub fn run_batch(&mut self, commands: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, std::io::Error> {
+        self.make_room(now)?;
+        if self.read_only.is_none() {
+            self.end_overdue(now);
+            let due = self.state.ready_due(now.wall, MAX_READIED);
+            self.record(due, now);
+        }
+        let mut answered: Vec<Box<dyn Pending>> = Vec::with_capacity(commands.len());
+        for command in commands {
+            self.run(command, now, &mut answered);
+        }
+        for command in std::mem::take(&mut self.waiting) {
+            let changed = self.wake || self.ledger.staged_records() > 0;
+            if changed || command.is_abandoned() || command.wake_at().is_none_or(|at| at <= now.tick) {
+                self.run(command, now, &mut answered);
+            } else {
+                self.waiting.push_back(command);
+            }
+        }
+        self.wake = false;
+        self.commit(answered, now)
+    }
+
+    fn run(&mut self, mut command: Box<dyn Pending>, now: Now, answered: &mut Vec<Box<dyn Pending>>) {
+        if command.is_abandoned() {
+            return;
+        }
+        if command.writes()
+            && let Some(reason) = &self.read_only
+        {
+            command.refuse(CallError::ReadOnly(reason.clone()));
+        } else if command.decide(self, now) {
+            answered.push(command);
+        } else {
+            self.waiting.push_back(command);
+        }
+    }
+
+    /// Rolls a full segment and reserves space, so that a full disk shows before anything is decided.
+    fn make_room(&mut self, now: Now) -> Result<(), std::io::Error> {
+        match self.ledger.reserve(RESERVE_BYTES) {
+            Ok(()) => {
+                if let Some(reason) = self.read_only.take() {
+                    tracing::info!(reason, "the ledger can be written again");
+                }
+            }
+            Err(no_space) => {
+                self.turn_read_only(no_space.to_string());
+                return Ok(());
+            }
+        }
+        match self.ledger.maybe_roll(now.wall) {
+            Ok(None) => Ok(()),
+            Ok(Some(rolled)) => {
+                for record in &rolled.records {
+                    if let Err(error) = self.state.apply(record) {
+                        return Err(std::io::Error::other(error));
+                    }
+                }
+                for (last, chain) in rolled.links {
+                    self.receipts.note(last, chain);
+                }
+                Ok(())
+            }
+            Err(CommitError::NoSpace(no_space)) => {
+                self.turn_read_only(no_space.to_string());
+                Ok(())
+            }
+            Err(CommitError::Fatal(error)) => Err(error),
+        }
+    }
+
+    fn turn_read_only(&mut self, reason: String) {
+        if self.read_only.is_none() {
+            tracing::error!(reason, "the ledger is read-only until there is space: nothing is leased or accepted");
+        }
+        self.read_only = Some(reason);
+    }
+
+    /// Ends the leases whose time is over or whose worker has been silent for too long.
+    fn end_overdue(&mut self, now: Now) {
+        for due in self.liveness.overdue(now.tick).into_iter().take(MAX_ENDED) {
+            match due {
+                Due::Ttl(lease) => self.end_lease(lease, ExpiryCause::Ttl, now),
+                Due::Timeout(lease) => {
+                    tracing::warn!(%lease, "the attempt ran longer than its timeout; the lease ends");
+                    let decision = self.state.time_out(lease, now.wall);
+                    self.record(decision, now);
+                    self.liveness.unwatch(lease);
+                }
+            }
+        }
+        let stale = |worker: &&WorkerId| {
+            self.liveness.workers().get(*worker).is_some_and(|known| self.liveness.is_stale(known, now.tick))
+        };
+        let lost: Vec<WorkerId> = self.liveness.workers().keys().filter(stale).cloned().collect();
+        for worker in lost {
+            self.end_leases_of(&worker, ExpiryCause::WorkerStale, now);
+        }
+    }
+
+    /// Ends every lease of a worker; returns how many.
+    pub(crate) fn end_leases_of(&mut self, worker: &WorkerId, cause: ExpiryCause, now: Now) -> u64 {
+        let leases = self.state.leases_of(worker);
+        let count = leases.len() as u64;
+        for lease in leases {
+            self.end_lease(lease, cause, now);
+        }
+        count
+    }
+
+    /// Ends a lease whose worker is lost.
+    pub(crate) fn end_lease(&mut self, lease: LeaseId, cause: ExpiryCause, now: Now) {
+        if let Some(held) = self.state.leases().get(&lease) {
+            tracing::warn!(%lease, job = %held.job, worker = %held.worker, ?cause, "a lease ends without its worker");
+        }
+        let decision = self.state.expire(lease, cause);
+        self.record(decision, now);
+        self.liveness.unwatch(lease);
+    }
+
+    /// Makes what was staged durable, then answers. This function is the promise of the whole system.
+    fn commit(&mut self, answered: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, std::io::Error> {
+        if self.ledger.staged_records() > 0 {
+            match self.ledger.commit() {
+                Ok(commit) => self.receipts.note(commit.last, commit.chain),
+                Err(CommitError::NoSpace(no_space)) => {
+                    // The bytes are gone again; the state ran ahead of them and is made anew from what is durable.
+                    self.rebuild(now)?;
+                    self.turn_read_only(no_space.to_string());
+                    for command in answered {
+                        command.refuse(CallError::ReadOnly(no_space.to_string()));
+                    }
+                    return Ok(self.state.last_seq());
+                }
+                Err(CommitError::Fatal(error)) => return Err(error),
+            }
+        }
+        for command in answered {
+            command.finish(self);
+        }
+        Ok(self.state.last_seq())
+    }
+
+    /// Makes the state anew from the durable records.
+    fn rebuild(&mut self, now: Now) -> Result<(), std::io::Error> {
+        let mut state = orch_core::state::State::default();
+        let applied = self.ledger.replay_all(&mut |record, _| state.apply(record).map_err(|error| error.to_string()));
+        applied.map_err(std::io::Error::other)?;
+        self.state = state;
+        let watched: Vec<LeaseId> = self.liveness.watched().collect();
+        for lease in watched {
+            if !self.state.leases().contains_key(&lease) {
+                self.liveness.unwatch(lease);
+            }
+        }
+        let open: Vec<LeaseId> = self.state.leases().keys().copied().collect();
+        for lease in open {
+            self.watch(lease, now);
+        }
+        Ok(())
+    }
+
+    /// How long the engine may sleep if no command comes.
+    pub(crate) fn idle_for(&self, now: Now) -> Span {
+        let lease = self.liveness.next_due_in(now.tick);
+        let delayed = self.state.next_due().map(|due| due.since(now.wall));
+        let waiting = self.waiting.iter().filter_map(|command| command.wake_at()).min().map(|at| at.since(now.tick));
+        let soonest = [lease, delayed, waiting].into_iter().flatten().min().unwrap_or(super::thread::TICK);
+        soonest.clamp(Span(1), super::thread::TICK)
+    }
+
+    /// Answers every waiting command with "stopped" and closes the ledger.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn close(mut self) -> Result<(), std::io::Error> {
+        for command in self.waiting.drain(..) {
+            command.refuse(CallError::Stopped);
+        }
+        self.ledger.close()
+    }
+}

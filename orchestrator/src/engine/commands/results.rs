@@ -1,0 +1,142 @@
+//! What workers deliver: batches of screened candidates, completions, failures.
+
+use std::sync::Arc;
+
+use orch_core::contract::Contract;
+use orch_core::id::{JobId, LeaseId, WorkerId};
+use orch_core::job::Payload;
+use orch_core::record::FailureClass;
+use orch_core::state::{BatchAnswer, CompleteAnswer, Judged, ResultsRefusal};
+use orch_core::time::Now;
+
+use crate::engine::{Command, Engine, Step};
+
+/// Asks by what the candidates of a lease are judged, before the first batch.
+pub struct DescribeLease {
+    /// The lease, current or ended and remembered.
+    pub lease: LeaseId,
+}
+
+/// By what the candidates of a lease are judged.
+#[derive(Clone)]
+pub struct LeaseTerms {
+    /// The job.
+    pub job: JobId,
+    /// The contract; None: every candidate is rejected.
+    pub contract: Option<Arc<Contract>>,
+    /// The job's payload, to which the contract's bounds may refer.
+    pub payload: Payload,
+}
+
+impl Command for DescribeLease {
+    /// None if the lease is unknown.
+    type Answer = Option<LeaseTerms>;
+    const WRITES: bool = false;
+
+    fn run(&mut self, engine: &mut Engine, _now: Now) -> Step<Self::Answer> {
+        let current = engine.state.leases().get(&self.lease);
+        let granted = match current {
+            Some(held) => Some((held.job, held.contract.clone())),
+            // A resend after the end: the grant's record says under which contract.
+            None => engine.state.ended(self.lease).map(|ended| {
+                let contract = match engine.ledger.read(self.lease.0) {
+                    Ok(orch_core::record::Record {
+                        event: orch_core::record::Event::LeaseGranted { contract, .. },
+                        ..
+                    }) => contract,
+                    Ok(_) | Err(_) => None,
+                };
+                (ended.job, contract)
+            }),
+        };
+        Step::Answer(granted.map(|(job, contract)| {
+            let registered = contract.and_then(|reference| engine.state.contracts().get(&reference));
+            let contract = registered.and_then(|registered| registered.contract.clone());
+            LeaseTerms { job, contract, payload: engine.payload(job) }
+        }))
+    }
+}
+
+/// Delivers a batch of screened candidates.
+pub struct JudgeBatch {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The lease.
+    pub lease: LeaseId,
+    /// The batch's number.
+    pub number: u64,
+    /// The candidates, screened.
+    pub candidates: Vec<Judged>,
+}
+
+impl Command for JudgeBatch {
+    type Answer = Result<BatchAnswer, ResultsRefusal>;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
+        engine.liveness.seen(&self.worker, now);
+        match engine.state.judge_batch(&self.worker, self.lease, self.number, &self.candidates) {
+            Ok(decision) => {
+                let answer = engine.record(decision, now);
+                let last = answer.last;
+                Step::AnswerFor(Ok(answer), last)
+            }
+            Err(refusal) => Step::Answer(Err(refusal)),
+        }
+    }
+}
+
+/// Says that a job is complete.
+pub struct CompleteJob {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The lease.
+    pub lease: LeaseId,
+    /// How many batches were sent under it.
+    pub batches: u64,
+}
+
+impl Command for CompleteJob {
+    type Answer = Result<CompleteAnswer, ResultsRefusal>;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
+        engine.liveness.seen(&self.worker, now);
+        match engine.state.complete(&self.worker, self.lease, self.batches, now.wall) {
+            Ok(decision) => {
+                let (answer, seq) = engine.record(decision, now);
+                Step::AnswerFor(Ok(answer), seq)
+            }
+            Err(refusal) => Step::Answer(Err(refusal)),
+        }
+    }
+}
+
+/// Says that an attempt failed.
+pub struct FailJob {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The lease.
+    pub lease: LeaseId,
+    /// What kind of failure.
+    pub class: FailureClass,
+    /// In words.
+    pub message: String,
+}
+
+impl Command for FailJob {
+    type Answer = Result<CompleteAnswer, ResultsRefusal>;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
+        engine.liveness.seen(&self.worker, now);
+        let message = std::mem::take(&mut self.message);
+        match engine.state.fail(&self.worker, self.lease, self.class, message, now.wall) {
+            Ok(decision) => {
+                let (answer, seq) = engine.record(decision, now);
+                Step::AnswerFor(Ok(answer), seq)
+            }
+            Err(refusal) => Step::Answer(Err(refusal)),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Registration, leases and heartbeats.
+
+use orch_core::id::{LeaseId, WorkerId};
+use orch_core::liveness::{Order, Progress};
+use orch_core::record::ExpiryCause;
+use orch_core::state::{Granted, LeaseRequest, Outcome};
+use orch_core::time::{Now, Span, Tick};
+
+use crate::engine::{Command, Engine, Receipt, Step, WorkerRegistration};
+
+/// Makes a worker known. Leases that it no longer knows are ended: it lost them, in a crash.
+pub struct RegisterWorker {
+    /// The worker.
+    pub worker: WorkerId,
+    /// What it says of itself.
+    pub registration: WorkerRegistration,
+    /// The leases that it still works on.
+    pub leases: Vec<LeaseId>,
+    /// The newest receipt that it holds.
+    pub last_receipt: Option<Receipt>,
+}
+
+/// What a worker learns when it registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Of the leases that it named, those that are not its any more.
+    pub lost: Vec<LeaseId>,
+    /// The writer's epoch.
+    pub epoch: u64,
+}
+
+/// Why a worker cannot register.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterRefusal {
+    /// The worker holds a receipt that this ledger did not give.
+    #[error(
+        "worker {worker} holds a receipt for record {seq}, which this ledger does not have: an older copy of the data \
+         directory is in use, or another ledger"
+    )]
+    RolledBack {
+        /// The worker.
+        worker: WorkerId,
+        /// The record of its receipt.
+        seq: u64,
+    },
+}
+
+impl Command for RegisterWorker {
+    type Answer = Result<Registered, RegisterRefusal>;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
+        if let Some(receipt) = &self.last_receipt
+            && !engine.gave(receipt)
+        {
+            let (worker, seq) = (self.worker.clone(), receipt.seq.0);
+            return Step::Answer(Err(RegisterRefusal::RolledBack { worker, seq }));
+        }
+        engine.liveness.register(self.worker.clone(), self.registration.clone(), now);
+        for lease in engine.state.leases_of(&self.worker) {
+            if !self.leases.contains(&lease) {
+                engine.end_lease(lease, ExpiryCause::WorkerLostIt, now);
+            }
+        }
+        let is_theirs = |lease: &LeaseId| engine.state.leases().get(lease).is_some_and(|h| h.worker == self.worker);
+        let lost: Vec<LeaseId> = self.leases.iter().copied().filter(|lease| !is_theirs(lease)).collect();
+        for lease in self.leases.iter().filter(|lease| !lost.contains(lease)) {
+            engine.liveness.extend(*lease, &self.worker, Progress::default(), now.tick);
+        }
+        Step::Answer(Ok(Registered { lost, epoch: engine.state.epoch() }))
+    }
+}
+
+/// Asks for jobs; waits for some until `until`.
+pub struct LeaseJobs {
+    /// What the worker offers. No kinds: those that it registered with.
+    pub request: LeaseRequest,
+    /// How long to wait if there is nothing to do.
+    pub wait: Span,
+    /// Set when it first runs.
+    pub until: Option<Tick>,
+}
+
+/// What a worker that asked for jobs gets.
+#[derive(Clone, Debug)]
+pub enum LeaseAnswer {
+    /// Leases; none if there is nothing to do.
+    Granted {
+        /// The leases.
+        leases: Vec<(Granted, JobNames)>,
+        /// What is wanted of the worker besides.
+        order: Order,
+    },
+    /// The worker is unknown and should register first.
+    Unregistered,
+}
+
+/// Names of a job that its worker passes on to the runner.
+#[derive(Clone, Debug)]
+pub struct JobNames {
+    /// Its queue.
+    pub queue: orch_core::id::QueueName,
+    /// Its kind.
+    pub kind: orch_core::id::Kind,
+}
+
+impl Command for LeaseJobs {
+    type Answer = LeaseAnswer;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<LeaseAnswer> {
+        let worker = &self.request.worker;
+        let Some(order) = engine.liveness.seen(worker, now) else { return Step::Answer(LeaseAnswer::Unregistered) };
+        if self.request.kinds.is_empty()
+            && let Some(known) = engine.liveness.workers().get(worker)
+        {
+            self.request.kinds.clone_from(&known.registration.kinds);
+        }
+        let granted = match order {
+            Order::Run => engine.grant(&self.request, now),
+            Order::Drain | Order::Terminate => return Step::Answer(LeaseAnswer::Granted { leases: Vec::new(), order }),
+        };
+        let until = *self.until.get_or_insert(now.tick.plus(self.wait));
+        if granted.is_empty() && until > now.tick {
+            return Step::Wait(until);
+        }
+        Step::Answer(LeaseAnswer::Granted { leases: granted, order })
+    }
+}
+
+impl Engine {
+    fn grant(&mut self, request: &LeaseRequest, now: Now) -> Vec<(Granted, JobNames)> {
+        if !self.state.has_ready(&request.kinds) {
+            return Vec::new();
+        }
+        let ledger = &self.ledger;
+        let decision = self.state.lease(request, &mut |job| super::super::payload(ledger, job));
+        let granted = self.record(decision, now);
+        let names = |granted: &Granted| {
+            self.state.job(granted.job).map(|job| {
+                let (queue, kind, _) = self.state.lane(job);
+                JobNames { queue: queue.clone(), kind: kind.clone() }
+            })
+        };
+        granted.into_iter().filter_map(|granted| names(&granted).map(|names| (granted, names))).collect()
+    }
+
+    /// Whether this ledger gave the receipt: it has the record, and, as far back as links are remembered, under this
+    /// link.
+    pub(crate) fn gave(&self, receipt: &Receipt) -> bool {
+        receipt.seq <= self.state.last_seq()
+            && self.receipt(receipt.seq).is_none_or(|known| known.chain == receipt.chain)
+    }
+}
+
+/// Reconciles every lease that a worker holds. Records nothing, but for grants that never reached the worker.
+pub struct Heartbeat {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Every lease that it holds.
+    pub leases: Vec<(LeaseId, Progress)>,
+}
+
+/// How a lease stands, for its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseStanding {
+    /// Still its, for another time to live.
+    Extended,
+    /// Not its any more.
+    Lost,
+    /// Its job was cancelled.
+    Cancel,
+}
+
+/// The answer to a heartbeat; None: the worker is unknown and should register.
+pub type HeartbeatAnswer = Option<(Vec<(LeaseId, LeaseStanding)>, Order)>;
+
+/// A grant that a worker still does not know after so long never reached it.
+const GRANT_IN_FLIGHT: Span = Span::seconds(20);
+
+impl Command for Heartbeat {
+    type Answer = HeartbeatAnswer;
+    const WRITES: bool = false;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<HeartbeatAnswer> {
+        let Some(order) = engine.liveness.seen(&self.worker, now) else { return Step::Answer(None) };
+        let mut standings = Vec::with_capacity(self.leases.len());
+        for (lease, progress) in &self.leases {
+            let standing = match engine.state.ended(*lease).map(|ended| &ended.outcome) {
+                Some(Outcome::Cancelled) => LeaseStanding::Cancel,
+                // The worker has not heard yet that its job has ended: its resend will tell it.
+                Some(Outcome::Completed | Outcome::Failed { .. }) => LeaseStanding::Extended,
+                Some(Outcome::Released | Outcome::Expired) => LeaseStanding::Lost,
+                None if engine.liveness.extend(*lease, &self.worker, progress.clone(), now.tick) => {
+                    LeaseStanding::Extended
+                }
+                None => LeaseStanding::Lost,
+            };
+            standings.push((*lease, standing));
+        }
+        engine.take_back_unknown(&self.worker, &self.leases, now);
+        Step::Answer(Some((standings, order)))
+    }
+}
+
+impl Engine {
+    /// Takes back grants that never reached their worker, without a charge: its answer was lost on the way.
+    fn take_back_unknown(&mut self, worker: &WorkerId, listed: &[(LeaseId, Progress)], now: Now) {
+        if self.read_only.is_some() {
+            return;
+        }
+        let old = |lease: &LeaseId| {
+            let granted = self.state.leases().get(lease).map(|held| held.granted_at);
+            granted.is_some_and(|at| now.wall.since(at) > GRANT_IN_FLIGHT)
+        };
+        let unknown: Vec<LeaseId> = self
+            .liveness
+            .held_by(worker)
+            .filter(|lease| !listed.iter().any(|(known, _)| known == lease) && old(lease))
+            .collect();
+        if !unknown.is_empty() {
+            let decision = self.state.release(worker, &unknown);
+            self.record(decision, now);
+        }
+    }
+}
+
+/// Gives leases back undone.
+pub struct ReleaseLeases {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The leases.
+    pub leases: Vec<LeaseId>,
+}
+
+impl Command for ReleaseLeases {
+    /// The leases that were the worker's.
+    type Answer = Vec<LeaseId>;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Vec<LeaseId>> {
+        engine.liveness.seen(&self.worker, now);
+        let decision = engine.state.release(&self.worker, &self.leases);
+        Step::Answer(engine.record(decision, now))
+    }
+}
+
+/// A worker leaves. Leases that it still holds are released.
+pub struct DeregisterWorker {
+    /// The worker.
+    pub worker: WorkerId,
+}
+
+impl Command for DeregisterWorker {
+    type Answer = ();
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<()> {
+        let leases = engine.state.leases_of(&self.worker);
+        let decision = engine.state.release(&self.worker, &leases);
+        engine.record(decision, now);
+        engine.liveness.forget(&self.worker);
+        Step::Answer(())
+    }
+}

@@ -1,0 +1,141 @@
+//! How the rest of the program speaks to the engine: a bounded queue in, one answer out.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use orch_core::id::Seq;
+use orch_core::time::Now;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use super::command::{Command, Envelope, Pending, Step};
+use super::{Engine, Receipt};
+
+/// The most commands on their way: with the edge's bound of 4 MiB a message, and most far below 10 KiB, it bounds
+/// the memory of a flood, and is enough for thousands of workers that wait in a long poll besides.
+pub const MAX_PENDING: usize = 8192;
+
+/// The most commands that wait for something to happen (long polls). They have their own room, so that waiting
+/// workers never shut out working ones.
+pub const MAX_WAITING: usize = 65_536;
+
+/// An answer, and the receipt for what it stands on.
+#[derive(Clone, Debug)]
+pub struct Replied<A> {
+    /// The answer.
+    pub answer: A,
+    /// For everything durable when it was sent, or, for a repeated answer, for the record that it repeats.
+    pub receipt: Receipt,
+}
+
+/// Why the engine did not run a command. Nothing of it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The queue is full.
+    #[error("the orchestrator has more to do than it can take: try again shortly")]
+    Overloaded,
+    /// The disk is full, or refuses writes.
+    #[error("the ledger is read-only: {0}")]
+    ReadOnly(String),
+    /// The engine has stopped.
+    #[error("the orchestrator is stopping")]
+    Stopped,
+}
+
+/// Speaks to the engine's thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    sender: Sender<Box<dyn Pending>>,
+    room: Arc<Semaphore>,
+    waiting_room: Arc<Semaphore>,
+    durable: watch::Receiver<Seq>,
+}
+
+impl Handle {
+    pub(super) fn new(sender: Sender<Box<dyn Pending>>, durable: watch::Receiver<Seq>) -> Self {
+        let room = Arc::new(Semaphore::new(MAX_PENDING));
+        let waiting_room = Arc::new(Semaphore::new(MAX_WAITING));
+        Self { sender, room, waiting_room, durable }
+    }
+
+    /// Runs a command, refused at once if the queue is full.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call<C: Command>(&self, command: C) -> Result<Replied<C::Answer>, CallError> {
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| CallError::Overloaded)?;
+        self.send(command, room).await
+    }
+
+    /// Runs a command that came in a stream: waits for room, which holds the stream back.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call_in_turn<C: Command>(&self, command: C) -> Result<Replied<C::Answer>, CallError> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| CallError::Stopped)?;
+        self.send(command, room).await
+    }
+
+    /// Runs a command that may wait for a long time (a long poll), in a room of its own.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call_and_wait<C: Command>(&self, command: C) -> Result<Replied<C::Answer>, CallError> {
+        let room = Arc::clone(&self.waiting_room).try_acquire_owned().map_err(|_| CallError::Overloaded)?;
+        self.send(command, room).await
+    }
+
+    /// Looks at the engine between two batches. The answer leaves when everything it saw is durable.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn query<A, F>(&self, look: F) -> Result<A, CallError>
+    where
+        A: Send + 'static,
+        F: FnOnce(&Engine, Now) -> A + Send + 'static,
+    {
+        Ok(self.call_in_turn(Query(Some(look))).await?.answer)
+    }
+
+    /// The last durable record, and its changes.
+    pub fn durable(&self) -> watch::Receiver<Seq> {
+        self.durable.clone()
+    }
+
+    /// Has the engine look up from its sleep.
+    pub(super) fn wake(&self) {
+        // No room: then commands are on their way, and the engine does not sleep.
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            let look = Query(Some(|_: &Engine, _: Now| ()));
+            let _ = self.sender.send(Box::new(Envelope::new(look, oneshot::channel().0, room)));
+        }
+    }
+
+    async fn send<C: Command>(
+        &self,
+        command: C,
+        room: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<Replied<C::Answer>, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let envelope = Box::new(Envelope::new(command, reply, room));
+        self.sender.send(envelope).map_err(|_| CallError::Stopped)?;
+        answer.await.unwrap_or(Err(CallError::Stopped))
+    }
+}
+
+/// A look at the engine.
+struct Query<F>(Option<F>);
+
+impl<A, F> Command for Query<F>
+where
+    A: Send + 'static,
+    F: FnOnce(&Engine, Now) -> A + Send + 'static,
+{
+    type Answer = A;
+    const WRITES: bool = false;
+
+    #[allow(clippy::expect_used)]
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<A> {
+        let look = self.0.take().expect("a query never waits, so it runs once");
+        Step::Answer(look(engine, now))
+    }
+}

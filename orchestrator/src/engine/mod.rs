@@ -1,0 +1,196 @@
+//! The engine: one thread that owns the state, the deadlines and the ledger.
+//!
+//! Callers hand in [`Command`]s through a [`Handle`]. The thread drains what has come, decides and applies all of it,
+//! makes it durable with one write and one sync, and only then answers: [`batch`] is that order of steps, as a plain
+//! function that tests call without a thread. The index follows the files by itself and never delays an answer.
+
+mod batch;
+mod command;
+pub mod commands;
+mod handle;
+mod receipts;
+mod thread;
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use orch_core::id::{JobId, LeaseId, Seq};
+use orch_core::job::Payload;
+use orch_core::liveness::{Liveness, Registration};
+use orch_core::record::{Event, Record};
+use orch_core::state::{Decision, State};
+use orch_core::time::{Now, Span};
+use orch_ledger::{Ledger, OpenError, OpenOptions, RecoveryReport};
+use orch_proto::v1::Hardware;
+
+pub use command::{Command, Pending, Step};
+pub use handle::{CallError, Handle, Replied};
+pub use receipts::Receipt;
+pub use thread::{Clock, EngineThread, spawn};
+
+/// What a worker says of itself, with the hardware as the wire describes it: the engine only keeps it for listings.
+pub type WorkerRegistration = Registration<Hardware>;
+
+/// State, deadlines and ledger, and the commands that wait for something to happen.
+pub struct Engine {
+    state: State,
+    liveness: Liveness<Hardware>,
+    ledger: Ledger,
+    receipts: receipts::Receipts,
+    waiting: VecDeque<Box<dyn Pending>>,
+    /// Every waiting command is to be run again, though nothing was recorded.
+    wake: bool,
+    /// Why nothing can be written, while nothing can be.
+    read_only: Option<String>,
+}
+
+/// An engine, and what was found when its ledger was opened.
+pub struct OpenedEngine {
+    /// The engine, recovered.
+    pub engine: Engine,
+    /// What recovery did.
+    pub recovered: RecoveryReport,
+}
+
+impl Engine {
+    /// Opens the data directory: takes its lock, recovers and replays the ledger, and records the boot.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the directory is in use, or the ledger is refused.
+    pub fn open(dir: &Path, options: OpenOptions, stale_after: Span, now: Now) -> Result<OpenedEngine, OpenError> {
+        let mut state = State::default();
+        let mut receipts = receipts::Receipts::default();
+        let opened = Ledger::open(dir, options, &mut |record, position| {
+            state.apply(record).map_err(|error| error.to_string())?;
+            if let Some(chain) = position.last_of_batch {
+                receipts.note(record.seq, chain);
+            }
+            Ok(())
+        })?;
+        let mut engine = Self {
+            state,
+            liveness: Liveness::new(stale_after),
+            ledger: opened.ledger,
+            receipts,
+            waiting: VecDeque::new(),
+            wake: false,
+            read_only: None,
+        };
+        // Every lease that was open when the last boot ended gets one full time to live.
+        let open: Vec<LeaseId> = engine.state.leases().keys().copied().collect();
+        for lease in open {
+            engine.watch(lease, now);
+        }
+        Ok(OpenedEngine { engine, recovered: opened.recovered })
+    }
+
+    /// What the ledger says.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Workers and deadlines.
+    pub fn liveness(&self) -> &Liveness<Hardware> {
+        &self.liveness
+    }
+
+    /// The ledger's files.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Why nothing can be written, while nothing can be.
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
+    }
+
+    /// The receipt for a durable record, as far back as receipts are remembered.
+    pub fn receipt(&self, seq: Seq) -> Option<Receipt> {
+        self.receipts.find(seq)
+    }
+
+    /// The payload of a job, from the ledger.
+    ///
+    /// # Panics
+    /// If the record cannot be read: it was when it was replayed or written, so the disk is failing under us, and an
+    /// orchestrator that cannot read its ledger must end.
+    pub fn payload(&self, job: JobId) -> Payload {
+        payload(&self.ledger, job)
+    }
+
+    /// Takes the events of a decision: each is staged for the next commit and applied.
+    ///
+    /// # Panics
+    /// If the state refuses an event that it decided itself, or an event cannot be written: a bug, and no answer may
+    /// leave after it.
+    #[allow(clippy::expect_used)]
+    pub(crate) fn record<T>(&mut self, decision: Decision<T>, now: Now) -> T {
+        for event in decision.events {
+            let seq = self.ledger.stage(now.wall, &event).expect("bounds at the edge keep every event within a line");
+            let record = Record { seq, at: now.wall, event };
+            self.state.apply(&record).expect("the state applies what it decided");
+            self.follow(&record, now);
+        }
+        decision.answer
+    }
+
+    /// Has every waiting command run again with this batch.
+    pub(crate) fn wake_all(&mut self) {
+        self.wake = true;
+    }
+
+    /// Keeps the deadlines in step with the leases.
+    fn follow(&mut self, record: &Record, now: Now) {
+        match &record.event {
+            Event::LeaseGranted { .. } => self.watch(LeaseId(record.seq), now),
+            Event::LeaseReleased { lease, .. }
+            | Event::LeaseExpired { lease, .. }
+            | Event::JobCompleted { lease, .. }
+            | Event::AttemptFailed { lease, .. } => self.liveness.unwatch(*lease),
+            Event::JobCancelled { .. } => {
+                // The event does not name the lease, if there was one: drop the watches that have no lease any more.
+                let gone: Vec<LeaseId> =
+                    self.liveness.watched().filter(|lease| !self.state.leases().contains_key(lease)).collect();
+                for lease in gone {
+                    self.liveness.unwatch(lease);
+                }
+            }
+            Event::SegmentOpened { .. }
+            | Event::SegmentSealed {}
+            | Event::Booted { .. }
+            | Event::QueueDefined(_)
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
+            | Event::ContractRegistered(_)
+            | Event::JobSubmitted(_)
+            | Event::JobReadied { .. }
+            | Event::BatchJudged(_)
+            | Event::CandidateAccepted(_)
+            | Event::JobRetried { .. }
+            | Event::LegacyImportStarted { .. }
+            | Event::LegacyImportFinished { .. } => {}
+        }
+    }
+
+    fn watch(&mut self, lease: LeaseId, now: Now) {
+        let Some(held) = self.state.leases().get(&lease) else { return };
+        let Some(job) = self.state.job(held.job) else { return };
+        let (policy, timeout) = (self.state.lease_policy(job), self.state.timeout(job));
+        // The worker ends an attempt that runs too long; this is for one that does not, so it gets some grace.
+        let timeout = timeout.map(|span| Span(span.0 + TIMEOUT_GRACE.0));
+        self.liveness.watch(lease, held.worker.clone(), policy.ttl, timeout, now.tick);
+    }
+}
+
+/// The payload of a job, from the ledger. See [`Engine::payload`].
+#[allow(clippy::panic)]
+fn payload(ledger: &Ledger, job: JobId) -> Payload {
+    match ledger.read(job.0) {
+        Ok(Record { event: Event::JobSubmitted(submitted), .. }) => submitted.spec.payload,
+        Ok(record) => panic!("record {job} is no job but {:?}", record.event),
+        Err(error) => panic!("record {job} of the ledger cannot be read: {error}"),
+    }
+}
+
+/// How much longer than its timeout an attempt may run before the orchestrator ends its lease.
+const TIMEOUT_GRACE: Span = Span::seconds(15);

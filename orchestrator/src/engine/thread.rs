@@ -1,0 +1,131 @@
+//! The engine's thread: takes what has come, runs it as one batch, again.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use orch_core::id::Seq;
+use orch_core::time::{Now, Span, Tick, Timestamp};
+use tokio::sync::watch;
+
+use super::command::Pending;
+use super::{Engine, Handle};
+
+/// The engine looks at its deadlines at least this often.
+pub(super) const TICK: Span = Span(1000);
+
+/// Between two looks at the clock nothing should take this long; what takes longer stood still (a paused machine, a
+/// slow disk) and is taken out of every deadline.
+const STALL: Span = Span(5000);
+
+/// The most commands of one batch: it bounds the memory of a batch and the wait of its first caller.
+const MAX_BATCH: usize = 4096;
+
+/// A running engine.
+pub struct EngineThread {
+    /// To speak to it.
+    pub handle: Handle,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<Result<(), std::io::Error>>,
+}
+
+impl EngineThread {
+    /// Ends the engine after the batch that it is in, and closes the ledger.
+    ///
+    /// # Errors
+    /// The disk's, on closing.
+    pub fn stop(self) -> Result<(), std::io::Error> {
+        let _ = self.stop.send(true);
+        self.handle.wake();
+        self.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the engine panicked")))
+    }
+
+    /// Whether the engine's thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// Starts the engine's thread.
+///
+/// A failed sync ends the whole process at once: after it nobody can know what is on the disk, so nothing may be
+/// acknowledged, retried or cleaned up. A panic in the engine does the same.
+///
+/// # Errors
+/// If the system has no thread left.
+pub fn spawn(mut engine: Engine, clock: Clock) -> Result<EngineThread, std::io::Error> {
+    let (sender, receiver) = mpsc::channel();
+    let (durable_sender, durable) = watch::channel(engine.state().last_seq());
+    let (stop, stopping) = watch::channel(false);
+    let handle = Handle::new(sender, durable);
+    let body = move || {
+        let run = std::panic::AssertUnwindSafe(|| run(&mut engine, &clock, &receiver, &durable_sender, &stopping));
+        match std::panic::catch_unwind(run) {
+            Ok(Ok(())) => engine.close(),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the ledger could not be written; nothing more is acknowledged, the process ends");
+                std::process::abort();
+            }
+            Err(_) => {
+                tracing::error!("the engine has a bug; nothing more is acknowledged, the process ends");
+                std::process::abort();
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("engine".into()).spawn(body)?;
+    Ok(EngineThread { handle, stop, thread })
+}
+
+fn run(
+    engine: &mut Engine,
+    clock: &Clock,
+    receiver: &Receiver<Box<dyn Pending>>,
+    durable: &watch::Sender<Seq>,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), std::io::Error> {
+    let mut looked = clock.now();
+    while !*stopping.borrow() {
+        let sleep = engine.idle_for(looked);
+        let first = match receiver.recv_timeout(sleep.duration()) {
+            Ok(command) => Some(command),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        let idle = first.is_none();
+        let commands: Vec<_> = first.into_iter().chain(receiver.try_iter()).take(MAX_BATCH).collect();
+        let now = clock.now();
+        let gap = now.tick.since(looked.tick);
+        if gap > STALL {
+            tracing::warn!(%gap, "the engine stood still; every deadline moves by as much");
+            engine.liveness.stalled(gap);
+        }
+        looked = now;
+        let last = engine.run_batch(commands, now)?;
+        if idle {
+            engine.ledger.level_head()?;
+        }
+        durable.send_if_modified(|seq| std::mem::replace(seq, last) != last);
+    }
+    Ok(())
+}
+
+/// Both clocks of this process.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Clock {
+    /// The time.
+    pub fn now(&self) -> Now {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+        Now { wall, tick: Tick(Span::from(self.started.elapsed()).0) }
+    }
+}
