@@ -18,14 +18,13 @@ use crate::grid::BLOCK;
 use crate::trig::{cos_turns, sin_turns};
 
 /// The largest change of phase of Z between neighbouring samples, in radians, for which the error below holds.
-#[cfg(test)]
 pub(crate) const BAND: f64 = 1.6;
 
 /// The interpolation uses this many samples on each side of a cell.
 pub(crate) const HALF: usize = 22;
 
-/// Shape of the window: HALF * (pi - BAND), the value that balances both of its errors.
-const ALPHA: f64 = 33.9;
+/// Shape of the window: as narrow a spectrum as leaves the band untouched.
+const ALPHA: f64 = HALF as f64 * (std::f64::consts::PI - BAND);
 
 /// Coefficients of a cell's polynomial, lowest first, in x = 2u - 1.
 pub(crate) const COEFFICIENTS: usize = 14;

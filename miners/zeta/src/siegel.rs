@@ -41,9 +41,7 @@ impl Height {
         let product = self.head * log_head;
         (product - round(product)) + (self.rest * log_head + self.t * log_tail)
     }
-}
 
-impl Height {
     /// `cos(t ln n - theta)`, with theta in turns.
     ///
     /// As [`Height::phase`] and a cosine, with one rounding to whole turns for both: the exact product less the

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use orch_zeta::{GramRange, Zero, ZerosError, is_good, zeros};
+use orch_zeta::{GRAM_MAX, GramRange, Zero, ZerosError, is_good, zeros};
 use proptest::prelude::*;
 
 fn mine(a: i64, b: i64) -> Vec<Zero> {
@@ -68,6 +68,26 @@ fn a_single_zero_is_a_range() {
         let a = i as i64 - 1;
         assert_eq!(bits(&mine(a, a + 1)), bits(std::slice::from_ref(zero)));
     }
+}
+
+#[test]
+fn the_last_supported_range_is_mined() {
+    let zeros = mine(GRAM_MAX - 3, GRAM_MAX);
+    assert_eq!(zeros[2].n, GRAM_MAX.unsigned_abs() + 1);
+}
+
+#[test]
+fn the_bits_are_the_same_on_every_machine() {
+    // Any platform, vector width and optimisation must give this digest: no operation used may differ between them.
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    for (a, b) in [(-1, 2_000), (1_746_000, 1_747_000), (13_999_500, 13_999_550)] {
+        for (n, t, z, _) in bits(&mine(a, b)) {
+            for word in [n, t, z] {
+                digest = (digest ^ word).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    assert_eq!(format!("{digest:016x}"), "7b7f98b052cae335");
 }
 
 #[test]
