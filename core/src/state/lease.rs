@@ -55,8 +55,10 @@ impl State {
             let Some(job) = self.jobs.get(&id) else { continue };
             let payload = payload_of(id);
             let contract = self.queue_of(job).and_then(|queue| queue.spec.contract.clone());
-            let compiled =
-                contract.as_ref().and_then(|c| self.contracts.get(c)).and_then(|registered| registered.contract.as_ref());
+            let compiled = contract
+                .as_ref()
+                .and_then(|c| self.contracts.get(c))
+                .and_then(|registered| registered.contract.as_ref());
             let expected = compiled.map_or(Ok(None), |contract| {
                 contract.bind(&payload)?;
                 contract.expected_count(&payload)

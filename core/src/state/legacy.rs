@@ -53,8 +53,7 @@ impl State {
             return Ok(Decision::nothing(LegacyStart { import: *id, finished: import.finished, batches }));
         }
         let registered = self.contracts.get(contract).ok_or_else(|| Refusal::UnknownContract(contract.clone()))?;
-        let compiled =
-            registered.contract.as_ref().ok_or_else(|| Refusal::BrokenContract(contract.clone()))?;
+        let compiled = registered.contract.as_ref().ok_or_else(|| Refusal::BrokenContract(contract.clone()))?;
         compiled.bind(payload)?;
         let event = Event::LegacyImportStarted {
             file,

@@ -10,6 +10,7 @@
 
 mod apply;
 mod control;
+mod export;
 mod job;
 mod lease;
 mod legacy;

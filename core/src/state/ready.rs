@@ -150,9 +150,8 @@ mod tests {
             let lane = lanes.open(queue, kind, priority);
             lanes.insert(lane, JobId::new(job));
         }
-        let next = |lanes: &Lanes, kinds: &[Kind]| -> Vec<u64> {
-            lanes.next(kinds, 9).into_iter().map(JobId::get).collect()
-        };
+        let next =
+            |lanes: &Lanes, kinds: &[Kind]| -> Vec<u64> { lanes.next(kinds, 9).into_iter().map(JobId::get).collect() };
         let both = [a.clone(), b];
         assert_eq!(next(&lanes, &both), [3, 4, 1, 2, 5]);
         assert_eq!(next(&lanes, &[a]), [4, 1, 2, 5]);

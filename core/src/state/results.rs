@@ -87,14 +87,8 @@ impl State {
         // The accepted candidates of this very batch: `apply` has not seen them yet.
         let mut fresh = AcceptedSet::default();
         let mut accepted = Vec::new();
-        let mut judged = BatchJudged {
-            origin,
-            number,
-            accepted: 0,
-            duplicates: Vec::new(),
-            rejected: 0,
-            rejections: Vec::new(),
-        };
+        let mut judged =
+            BatchJudged { origin, number, accepted: 0, duplicates: Vec::new(), rejected: 0, rejections: Vec::new() };
         let mut verdicts = Vec::with_capacity(candidates.len());
         for (index, candidate) in candidates.iter().enumerate() {
             verdicts.push(match candidate {

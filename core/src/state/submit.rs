@@ -52,11 +52,7 @@ impl State {
     ///
     /// # Errors
     /// [`SubmitRefusal`].
-    pub fn submit(
-        &self,
-        submission: &Submission,
-        now: Timestamp,
-    ) -> Result<Decision<Submitted>, SubmitRefusal> {
+    pub fn submit(&self, submission: &Submission, now: Timestamp) -> Result<Decision<Submitted>, SubmitRefusal> {
         let mut pending = Pending {
             state: self,
             contracts: HashMap::new(),
@@ -76,9 +72,7 @@ impl State {
         for index in order {
             let spec = &submission.jobs[index];
             let depends_on = dependencies(&submission.jobs, spec, &ids);
-            let submitted = pending
-                .job(spec, depends_on, now)
-                .map_err(|fault| SubmitRefusal::Job { index, fault })?;
+            let submitted = pending.job(spec, depends_on, now).map_err(|fault| SubmitRefusal::Job { index, fault })?;
             ids[index] = Some(submitted);
         }
         answer.jobs = ids.into_iter().flatten().collect();
@@ -86,11 +80,7 @@ impl State {
     }
 
     /// Decides a chunk of a bulk import: jobs without dependencies, each refused or taken by itself.
-    pub fn import(
-        &self,
-        specs: &[JobSpec],
-        now: Timestamp,
-    ) -> Decision<Vec<Result<(JobId, bool), SubmitFault>>> {
+    pub fn import(&self, specs: &[JobSpec], now: Timestamp) -> Decision<Vec<Result<(JobId, bool), SubmitFault>>> {
         let mut pending = Pending {
             state: self,
             contracts: HashMap::new(),
@@ -161,12 +151,7 @@ impl<'a> Pending<'a> {
         self.contracts.get(reference).or_else(registered)
     }
 
-    fn job(
-        &mut self,
-        spec: &JobSpec,
-        depends_on: Vec<JobId>,
-        now: Timestamp,
-    ) -> Result<(JobId, bool), SubmitFault> {
+    fn job(&mut self, spec: &JobSpec, depends_on: Vec<JobId>, now: Timestamp) -> Result<(JobId, bool), SubmitFault> {
         let queue = self.queue(&spec.queue).ok_or_else(|| SubmitFault::UnknownQueue(spec.queue.clone()))?;
         let kind = spec.kind.as_ref().or(queue.kind.as_ref());
         let kind = kind.cloned().ok_or_else(|| SubmitFault::NoKind(spec.queue.clone()))?;

@@ -1,0 +1,109 @@
+//! The state as JSON: for people, for backups of the eye, and for the test that replay equals live.
+
+use serde_json::{Value, json};
+
+use super::job::Delivery;
+use super::{Job, JobCounts, JobState, State};
+use crate::id::JobId;
+
+impl State {
+    /// The whole state, in an order that depends on nothing but the ledger.
+    pub fn export(&self) -> Value {
+        let mut open: Vec<JobId> = self.jobs.keys().copied().collect();
+        open.sort_unstable();
+        let counts = &self.counts;
+        json!({
+            "seq": self.last_seq,
+            "epoch": self.epoch,
+            "jobs": counts_json(&counts.jobs),
+            "candidates": {
+                "accepted": counts.accepted,
+                "duplicate": counts.duplicate,
+                "rejected": counts.rejected,
+            },
+            "attempts": {
+                "leases_granted": counts.leases_granted,
+                "failures": counts.failures,
+                "crashes": counts.crashes,
+                "released": counts.released,
+            },
+            "contracts": self.contracts.iter().map(|(reference, registered)| json!({
+                "contract": reference,
+                "seq": registered.seq,
+                "accepted": registered.accepted,
+            })).collect::<Vec<_>>(),
+            "queues": self.queues.values().map(|queue| json!({
+                "spec": queue.spec,
+                "paused": queue.paused,
+                "jobs": counts_json(&queue.jobs),
+            })).collect::<Vec<_>>(),
+            "open_jobs": open.iter().filter_map(|id| self.jobs.get(id).map(|job| self.job_json(*id, job))).collect::<Vec<_>>(),
+            "leases": self.leases.iter().map(|(lease, held)| json!({
+                "lease": lease,
+                "job": held.job,
+                "worker": held.worker,
+                "attempt": held.attempt,
+                "granted_at": held.granted_at,
+                "contract": held.contract,
+                "expected": held.expected,
+                "delivery": delivery_json(&held.delivery),
+            })).collect::<Vec<_>>(),
+            "imports": self.imports.iter().map(|(id, import)| json!({
+                "import": id,
+                "file": import.file,
+                "name": import.name,
+                "contract": import.contract,
+                "finished": import.finished,
+                "delivery": delivery_json(&import.delivery),
+            })).collect::<Vec<_>>(),
+            "accepted_identities": self.accepted.len(),
+            "idempotency_keys": self.keys.len(),
+        })
+    }
+
+    fn job_json(&self, id: JobId, job: &Job) -> Value {
+        let (queue, kind, priority) = self.lane(job);
+        let state = match &job.state {
+            JobState::Blocked { waiting_on } => json!({"blocked": {"waiting_on": waiting_on}}),
+            JobState::Ready => json!("ready"),
+            JobState::Delayed { until } => json!({"delayed": {"until": until}}),
+            JobState::Leased { lease } => json!({"leased": {"lease": lease}}),
+            JobState::Failed { class, at } => json!({"failed": {"class": class, "at": at}}),
+        };
+        json!({
+            "job": id,
+            "queue": queue,
+            "kind": kind,
+            "priority": priority,
+            "state": state,
+            "attempts": job.attempts,
+            "failures": job.failures,
+            "crashes": job.crashes,
+            "submitted_at": job.submitted_at,
+            "dependents": job.overrides.as_ref().map_or(&[][..], |overrides| &overrides.dependents),
+        })
+    }
+}
+
+fn counts_json(counts: &JobCounts) -> Value {
+    let JobCounts { blocked, ready, delayed, leased, done, failed, cancelled } = counts;
+    json!({
+        "blocked": blocked,
+        "ready": ready,
+        "delayed": delayed,
+        "leased": leased,
+        "done": done,
+        "failed": failed,
+        "cancelled": cancelled,
+    })
+}
+
+fn delivery_json(delivery: &Delivery) -> Value {
+    json!({
+        "batches": delivery.batches.len(),
+        "accepted": delivery.accepted,
+        "duplicate": delivery.duplicate,
+        "rejected": delivery.rejected,
+        "distinct": delivery.distinct(),
+    })
+}

@@ -1,0 +1,384 @@
+//! Random commands against the state: invariants after every event, and replay of every prefix equals the live state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use orch_core::contract::{Contract, ContractSpec, Screen};
+use orch_core::id::{JobId, LeaseId, QueueName, Seq, WorkerId};
+use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
+use orch_core::policy::RetryPatch;
+use orch_core::queue::QueueSpec;
+use orch_core::record::{Event, ExpiryCause, FailureClass, Record};
+use orch_core::state::{
+    CompleteAnswer, Decision, JobFilter, JobState, Judged, LeaseRequest, ResultsRefusal, State, Submission, Verdict,
+};
+use orch_core::summary::{JobPhase, JobSummary, job_of};
+use orch_core::time::{Span, Timestamp};
+use proptest::prelude::*;
+
+fn contract(complete: bool) -> ContractSpec {
+    let mut spec = serde_json::json!({
+        "contract": if complete { "counted" } else { "plain" },
+        "version": 1,
+        "schema": {"type": "object", "required": ["t"], "properties": {"t": {"type": "number"}}},
+        "tolerance": [{"field": "t", "abs_lt": 1000}],
+        "identity": [{"field": "t", "quantum": 1}],
+    });
+    if complete {
+        spec["complete"] = serde_json::json!({"count": {"payload": "count"}});
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+fn queue(name: &str, contract: &str) -> QueueSpec {
+    let mut queue = QueueSpec::new(QueueName::new(name).unwrap());
+    queue.contract = Some(contract.parse().unwrap());
+    queue.kind = Some("k".parse().unwrap());
+    let retry = RetryPatch {
+        backoff: Some(Span(1000)),
+        jitter: Some(Span(100)),
+        crash_limit: Some(2),
+        ..RetryPatch::default()
+    };
+    queue.retry = retry;
+    queue
+}
+
+/// A state that is driven like the engine drives it, with everything it recorded.
+struct Driven {
+    state: State,
+    records: Vec<Record>,
+    summaries: BTreeMap<JobId, JobSummary>,
+    now: Timestamp,
+    screen: Screen,
+}
+
+impl Driven {
+    fn new() -> Self {
+        let screen =
+            |spec| Arc::new(Contract::compile(spec).unwrap()).bind(&Payload::parse(b"{\"count\":2}").unwrap()).unwrap();
+        let mut driven = Self {
+            state: State::default(),
+            records: Vec::new(),
+            summaries: BTreeMap::new(),
+            now: Timestamp(1_000_000),
+            screen: screen(contract(true)),
+        };
+        let submission = Submission {
+            contracts: vec![contract(true), contract(false)],
+            queues: vec![queue("counted", "counted@1"), queue("plain", "plain@1")],
+            jobs: Vec::new(),
+        };
+        let decision = driven.state.submit(&submission, driven.now).unwrap();
+        driven.record(decision);
+        driven
+    }
+
+    fn record<T>(&mut self, decision: Decision<T>) -> T {
+        for event in decision.events {
+            let seq = self.state.next_seq();
+            // Through its JSON, as the ledger would.
+            let text = serde_json::to_string(&event).unwrap();
+            let event: Event = serde_json::from_str(&text).unwrap();
+            let record = Record { seq, at: self.now, event };
+            self.state.apply(&record).unwrap();
+            if let Some(job) = job_of(&record) {
+                match JobSummary::begin(&record) {
+                    Some(summary) => drop(self.summaries.insert(job, summary)),
+                    None => self.summaries.get_mut(&job).unwrap().take(&record),
+                }
+            }
+            self.records.push(record);
+            // Between a batch's judgement and its candidates the counts are on their way.
+            self.check();
+        }
+        decision.answer
+    }
+
+    /// What must hold after every event.
+    fn check(&self) {
+        let state = &self.state;
+        let mut leased = BTreeMap::new();
+        for (id, job) in state.jobs() {
+            if let JobState::Leased { lease } = &job.state {
+                assert!(leased.insert(*lease, id).is_none(), "two jobs under one lease");
+                assert_eq!(state.leases()[lease].job, id);
+            }
+            if let JobState::Blocked { waiting_on } = &job.state {
+                assert!(waiting_on.iter().all(|on| *on < id));
+            }
+        }
+        assert_eq!(leased.len(), state.leases().len(), "a lease without its job, or two leases of one job");
+        let mut phases = BTreeMap::new();
+        for (id, summary) in &self.summaries {
+            *phases.entry(summary.phase).or_insert(0) += 1;
+            let live = state.job(*id).map(|job| phase(&job.state));
+            let expected = match summary.phase {
+                JobPhase::Done | JobPhase::Cancelled => None,
+                open => Some(open),
+            };
+            assert_eq!(live, expected, "job {id}: its summary and the state disagree");
+        }
+        let counts = state.counts().jobs;
+        let count = |phase| phases.get(&phase).copied().unwrap_or(0);
+        assert_eq!(counts.ready, count(JobPhase::Ready));
+        assert_eq!(counts.leased, count(JobPhase::Leased));
+        assert_eq!(counts.done, count(JobPhase::Done));
+        assert_eq!(counts.failed, count(JobPhase::Failed));
+        assert_eq!(counts.cancelled, count(JobPhase::Cancelled));
+        assert_eq!(counts.blocked, count(JobPhase::Blocked));
+        assert_eq!(counts.delayed, count(JobPhase::Delayed));
+    }
+
+    fn judged(&self, values: &[i32], queue: &str) -> Vec<Judged> {
+        let spec = contract(queue == "counted");
+        let screen =
+            Arc::new(Contract::compile(spec).unwrap()).bind(&Payload::parse(b"{\"count\":2}").unwrap()).unwrap();
+        values.iter().map(|t| screen.judge(format!("{{\"t\":{}}}", f64::from(*t) / 4.0).as_bytes())).collect()
+    }
+}
+
+fn phase(state: &JobState) -> JobPhase {
+    match state {
+        JobState::Blocked { .. } => JobPhase::Blocked,
+        JobState::Ready => JobPhase::Ready,
+        JobState::Delayed { .. } => JobPhase::Delayed,
+        JobState::Leased { .. } => JobPhase::Leased,
+        JobState::Failed { .. } => JobPhase::Failed,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Command {
+    Submit { counted: bool, jobs: u8, chain: bool, go_on: bool, delay: bool, key: Option<u8> },
+    Lease { worker: u8, max: u8 },
+    Batch { pick: u8, worker: u8, values: Vec<i32> },
+    Resend { pick: u8 },
+    Complete { pick: u8 },
+    Fail { pick: u8, class: u8 },
+    Release { pick: u8 },
+    Expire { pick: u8 },
+    Cancel { pick: u8 },
+    RetryFailed,
+    Pause(bool),
+    Pass(u16),
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let values = prop::collection::vec(-40..40i32, 0..4);
+    prop_oneof![
+        3 => (any::<bool>(), 1..4u8, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(0..4u8))
+            .prop_map(|(counted, jobs, chain, go_on, delay, key)| Command::Submit { counted, jobs, chain, go_on, delay, key }),
+        4 => (0..3u8, 1..4u8).prop_map(|(worker, max)| Command::Lease { worker, max }),
+        6 => (any::<u8>(), 0..3u8, values).prop_map(|(pick, worker, values)| Command::Batch { pick, worker, values }),
+        2 => any::<u8>().prop_map(|pick| Command::Resend { pick }),
+        3 => any::<u8>().prop_map(|pick| Command::Complete { pick }),
+        2 => (any::<u8>(), 0..3u8).prop_map(|(pick, class)| Command::Fail { pick, class }),
+        1 => any::<u8>().prop_map(|pick| Command::Release { pick }),
+        1 => any::<u8>().prop_map(|pick| Command::Expire { pick }),
+        1 => any::<u8>().prop_map(|pick| Command::Cancel { pick }),
+        1 => Just(Command::RetryFailed),
+        1 => any::<bool>().prop_map(Command::Pause),
+        2 => any::<u16>().prop_map(Command::Pass),
+    ]
+}
+
+/// What was sent and answered, to send it again.
+#[derive(Default)]
+struct Sent {
+    batches: Vec<(WorkerId, LeaseId, u64, Vec<Judged>, Vec<Verdict>)>,
+    ends: Vec<(WorkerId, LeaseId, u64, CompleteAnswer)>,
+    accepted: BTreeSet<Seq>,
+}
+
+fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
+    let leases: Vec<LeaseId> = driven.state.leases().keys().copied().collect();
+    let lease = |pick: u8| leases.get(usize::from(pick) % leases.len().max(1)).copied();
+    let holder = |driven: &Driven, lease: LeaseId| driven.state.leases()[&lease].worker.clone();
+    match command {
+        Command::Submit { counted, jobs, chain, go_on, delay, key } => {
+            let queue = if counted { "counted" } else { "plain" };
+            let mut specs = Vec::new();
+            for n in 0..jobs {
+                let mut spec = JobSpec::new(queue.parse().unwrap(), Payload::parse(b"{\"count\":2}").unwrap());
+                spec.name = Some(format!("j{n}"));
+                spec.delay = delay.then_some(Span(500));
+                if chain && n > 0 {
+                    spec.depends_on = vec![format!("j{}", n - 1)];
+                }
+                if go_on {
+                    spec.on_dependency_failure = OnDependencyFailure::Continue;
+                }
+                spec.idempotency_key = key.map(|key| format!("{key}-{n}"));
+                specs.push(spec);
+            }
+            let submission = Submission { jobs: specs, ..Submission::default() };
+            if let Ok(decision) = driven.state.submit(&submission, driven.now) {
+                let answer = driven.record(decision);
+                assert_eq!(answer.jobs.len(), usize::from(jobs));
+                // The same again: the same jobs if they have keys.
+                if key.is_some() {
+                    let again = driven.state.submit(&submission, driven.now).unwrap();
+                    assert!(again.events.is_empty());
+                    let ids = |jobs: &[(JobId, bool)]| jobs.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+                    assert_eq!(ids(&again.answer.jobs), ids(&answer.jobs));
+                }
+            }
+        }
+        Command::Lease { worker, max } => {
+            let request = LeaseRequest {
+                worker: WorkerId::new(&format!("w{worker}")).unwrap(),
+                kinds: vec!["k".parse().unwrap()],
+                max: usize::from(max),
+            };
+            let last = driven.state.leases().keys().next_back().copied();
+            let decision = driven.state.lease(&request, &mut |_| Payload::parse(b"{\"count\":2}").unwrap());
+            for granted in driven.record(decision) {
+                assert!(Some(granted.lease) > last, "lease ids grow");
+                assert_eq!(holder(driven, granted.lease), request.worker);
+            }
+        }
+        Command::Batch { pick, worker, values } => {
+            let Some(id) = lease(pick) else { return };
+            let held = &driven.state.leases()[&id];
+            let queue = held.contract.as_ref().unwrap().name.as_str().to_owned();
+            let number = held.delivery.batches.len() as u64 + 1;
+            let candidates = driven.judged(&values, &queue);
+            let caller = WorkerId::new(&format!("w{worker}")).unwrap();
+            match driven.state.judge_batch(&caller, id, number, &candidates) {
+                Ok(decision) => {
+                    assert_eq!(caller, holder(driven, id));
+                    let answer = driven.record(decision);
+                    for verdict in &answer.verdicts {
+                        if let Verdict::Accepted(seq) = verdict {
+                            assert!(sent.accepted.insert(*seq), "accepted twice under one seq");
+                        }
+                    }
+                    assert!(driven.state.judge_batch(&caller, id, number + 2, &candidates).is_err());
+                    sent.batches.push((caller, id, number, candidates, answer.verdicts));
+                }
+                Err(refusal) => {
+                    assert!(matches!(refusal, ResultsRefusal::NotGrantee { .. }));
+                    assert_ne!(caller, holder(driven, id));
+                }
+            }
+        }
+        Command::Resend { pick } => {
+            if let Some((worker, id, number, candidates, verdicts)) =
+                sent.batches.get(usize::from(pick) % sent.batches.len().max(1))
+            {
+                let current = driven.state.leases().contains_key(id);
+                match driven.state.judge_batch(worker, *id, *number, candidates) {
+                    Ok(decision) => {
+                        assert!(decision.events.is_empty(), "a resend records nothing");
+                        assert_eq!(&decision.answer.verdicts, verdicts, "a resend gets the same answers");
+                    }
+                    Err(_) => assert!(!current),
+                }
+            }
+            if let Some((worker, id, batches, answer)) = sent.ends.get(usize::from(pick) % sent.ends.len().max(1)) {
+                let again = driven.state.complete(worker, *id, *batches, driven.now).unwrap();
+                assert!(again.events.is_empty());
+                assert_eq!(&again.answer.0, answer);
+            }
+        }
+        Command::Complete { pick } => {
+            let Some(id) = lease(pick) else { return };
+            let held = &driven.state.leases()[&id];
+            let (worker, batches) = (held.worker.clone(), held.delivery.batches.len() as u64);
+            let enough = held.expected.is_none_or(|expected| expected == held.delivery.distinct());
+            assert!(driven.state.complete(&worker, id, batches + 1, driven.now).is_err());
+            let decision = driven.state.complete(&worker, id, batches, driven.now).unwrap();
+            let (answer, _) = driven.record(decision);
+            assert_eq!(answer == CompleteAnswer::Done, enough);
+            sent.ends.push((worker, id, batches, answer));
+        }
+        Command::Fail { pick, class } => {
+            let Some(id) = lease(pick) else { return };
+            let worker = holder(driven, id);
+            let class = [FailureClass::Error, FailureClass::Timeout, FailureClass::Permanent][usize::from(class)];
+            let decision = driven.state.fail(&worker, id, class, "no".into(), driven.now).unwrap();
+            driven.record(decision);
+        }
+        Command::Release { pick } => {
+            let Some(id) = lease(pick) else { return };
+            let (worker, job) = (holder(driven, id), driven.state.leases()[&id].job);
+            let failures = driven.state.job(job).unwrap().failures;
+            let decision = driven.state.release(&worker, &[id, id]);
+            assert_eq!(driven.record(decision), [id]);
+            assert_eq!(driven.state.job(job).unwrap().failures, failures, "a release charges nothing");
+        }
+        Command::Expire { pick } => {
+            let Some(id) = lease(pick) else { return };
+            let decision = driven.state.expire(id, ExpiryCause::Ttl);
+            driven.record(decision);
+        }
+        Command::Cancel { pick } => {
+            let jobs = driven.state.select(&JobFilter::default());
+            let Some(job) = jobs.get(usize::from(pick) % jobs.len().max(1)) else { return };
+            let decision = driven.state.cancel(*job, "enough");
+            assert!(driven.record(decision));
+        }
+        Command::RetryFailed => {
+            for job in driven.state.select(&JobFilter::default()) {
+                let decision = driven.state.retry(job);
+                driven.record(decision);
+            }
+        }
+        Command::Pause(pause) => {
+            let queue: QueueName = "plain".parse().unwrap();
+            let decision = if pause { driven.state.pause(&queue, "why") } else { driven.state.resume(&queue) };
+            driven.record(decision.unwrap());
+        }
+        Command::Pass(ms) => {
+            driven.now = driven.now.plus(Span(u64::from(ms)));
+            let decision = driven.state.ready_due(driven.now, 2);
+            driven.record(decision);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_commands_keep_the_invariants_and_replay_equals_live(commands in prop::collection::vec(command(), 1..60)) {
+        let mut driven = Driven::new();
+        let mut sent = Sent::default();
+        let mut exports = vec![];
+        for command in commands {
+            run(&mut driven, &mut sent, command);
+            exports.push((driven.state.last_seq(), driven.state.export()));
+        }
+        let _ = &driven.screen;
+        let mut replayed = State::default();
+        let mut exports = exports.into_iter().peekable();
+        for record in &driven.records {
+            while let Some((seq, export)) = exports.next_if(|(seq, _)| *seq < record.seq) {
+                prop_assert_eq!(seq, replayed.last_seq());
+                prop_assert_eq!(export, replayed.export());
+            }
+            replayed.apply(record).unwrap();
+        }
+        prop_assert_eq!(replayed.export(), driven.state.export());
+        prop_assert_eq!(replayed.accepted().len() as u64, replayed.counts().accepted, "an identity was accepted twice");
+    }
+}
+
+#[test]
+fn a_record_that_cannot_follow_is_refused() {
+    let mut driven = Driven::new();
+    let record = |seq, event| Record { seq, at: Timestamp(0), event };
+    let wrong_seq = record(Seq(99), Event::SegmentSealed {});
+    assert!(driven.state.apply(&wrong_seq).unwrap_err().to_string().contains("was expected"));
+    let mut driven = Driven::new();
+    let next = driven.state.next_seq();
+    let unknown = record(next, Event::JobReadied { job: JobId::new(77), not_before: None });
+    assert_eq!(
+        driven.state.apply(&unknown).unwrap_err().to_string(),
+        format!("record {next} cannot follow: job 77 is not open")
+    );
+    driven = Driven::new();
+    let old_epoch = Event::Booted { epoch: 0, version: String::new(), host: String::new(), pid: 1 };
+    assert!(driven.state.apply(&record(next, old_epoch)).is_err());
+}
