@@ -25,6 +25,13 @@
 //!
 //! The rounding errors of f64 arithmetic are bounded by measurement with a margin, not by interval arithmetic.
 //!
+//! # Speed
+//!
+//! On one core of a 2.5 GHz Xeon (Cascade Lake), default target: 255,000 zeros a second near t = 10^6 and 410,000 over
+//! the first 100,000; with `-C target-cpu=x86-64-v3` 310,000 near t = 10^6, bit for bit the same zeros.
+//! `examples/zeros_rate.rs` measures it. Two fifths of the time go into Z(t) at each zero, the direct evaluation that
+//! a candidate carries as its evidence.
+//!
 //! # Same bits everywhere
 //!
 //! Results depend on IEEE 754 addition, multiplication, division and square root alone: no call into the platform's
