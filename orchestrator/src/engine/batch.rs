@@ -4,7 +4,7 @@ use orch_core::id::{LeaseId, Seq, WorkerId};
 use orch_core::liveness::Due;
 use orch_core::record::ExpiryCause;
 use orch_core::time::{Now, Span};
-use orch_ledger::CommitError;
+use orch_ledger::{CommitError, NoSpace, OpenError, Written};
 
 use super::command::Pending;
 use super::{CallError, Engine};
@@ -24,8 +24,8 @@ impl Engine {
     /// Returns the last durable record.
     ///
     /// # Errors
-    /// The ledger's fatal error: the process must end, and no answer has left.
-    pub fn run_batch(&mut self, commands: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, std::io::Error> {
+    /// [`Fatal`]: the process must end, and no answer has left.
+    pub fn run_batch(&mut self, commands: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
         self.make_room(now)?;
         if self.read_only.is_none() {
             self.end_overdue(now);
@@ -64,36 +64,41 @@ impl Engine {
     }
 
     /// Rolls a full segment and reserves space, so that a full disk shows before anything is decided.
-    fn make_room(&mut self, now: Now) -> Result<(), std::io::Error> {
-        match self.ledger.reserve(RESERVE_BYTES) {
+    fn make_room(&mut self, now: Now) -> Result<(), Fatal> {
+        match self.roll_and_reserve(now) {
             Ok(()) => {
                 if let Some(reason) = self.read_only.take() {
                     tracing::info!(reason, "the ledger can be written again");
                 }
-            }
-            Err(no_space) => {
-                self.turn_read_only(no_space.to_string());
-                return Ok(());
-            }
-        }
-        match self.ledger.maybe_roll(now.wall) {
-            Ok(None) => Ok(()),
-            Ok(Some(rolled)) => {
-                for record in &rolled.records {
-                    if let Err(error) = self.state.apply(record) {
-                        return Err(std::io::Error::other(error));
-                    }
-                }
-                for (last, chain) in rolled.links {
-                    self.receipts.note(last, chain);
-                }
                 Ok(())
             }
             Err(CommitError::NoSpace(no_space)) => {
-                self.turn_read_only(no_space.to_string());
+                // A seal may be written already, which the state has not seen.
+                if self.state.next_seq() != self.ledger.next_seq() {
+                    self.rebuild(now)?;
+                }
+                self.turn_read_only(describe(&no_space));
                 Ok(())
             }
-            Err(CommitError::Fatal(error)) => Err(error),
+            Err(error @ CommitError::Fatal { .. }) => Err(error.into()),
+        }
+    }
+
+    fn roll_and_reserve(&mut self, now: Now) -> Result<(), CommitError> {
+        if let Some(rolled) = self.ledger.maybe_roll(now.wall)? {
+            for written in &rolled.records {
+                self.take_written(written);
+            }
+        }
+        self.ledger.reserve(RESERVE_BYTES)
+    }
+
+    /// Takes a record that the ledger wrote by itself.
+    #[allow(clippy::expect_used)]
+    fn take_written(&mut self, (record, position): &Written) {
+        self.state.apply(record).expect("the state takes the ledger's own records");
+        if let Some(chain) = position.chain {
+            self.receipts.note(record.seq, chain);
         }
     }
 
@@ -147,20 +152,21 @@ impl Engine {
     }
 
     /// Makes what was staged durable, then answers. This function is the promise of the whole system.
-    fn commit(&mut self, answered: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, std::io::Error> {
+    fn commit(&mut self, answered: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
         if self.ledger.staged_records() > 0 {
             match self.ledger.commit() {
                 Ok(commit) => self.receipts.note(commit.last, commit.chain),
                 Err(CommitError::NoSpace(no_space)) => {
                     // The bytes are gone again; the state ran ahead of them and is made anew from what is durable.
                     self.rebuild(now)?;
-                    self.turn_read_only(no_space.to_string());
+                    let reason = describe(&no_space);
                     for command in answered {
-                        command.refuse(CallError::ReadOnly(no_space.to_string()));
+                        command.refuse(CallError::ReadOnly(reason.clone()));
                     }
+                    self.turn_read_only(reason);
                     return Ok(self.state.last_seq());
                 }
-                Err(CommitError::Fatal(error)) => return Err(error),
+                Err(error @ CommitError::Fatal { .. }) => return Err(error.into()),
             }
         }
         for command in answered {
@@ -170,10 +176,9 @@ impl Engine {
     }
 
     /// Makes the state anew from the durable records.
-    fn rebuild(&mut self, now: Now) -> Result<(), std::io::Error> {
+    fn rebuild(&mut self, now: Now) -> Result<(), Fatal> {
         let mut state = orch_core::state::State::default();
-        let applied = self.ledger.replay_all(&mut |record, _| state.apply(record).map_err(|error| error.to_string()));
-        applied.map_err(std::io::Error::other)?;
+        self.ledger.replay_all(&mut |record, _| state.apply(record).map_err(|error| error.to_string()))?;
         self.state = state;
         let watched: Vec<LeaseId> = self.liveness.watched().collect();
         for lease in watched {
@@ -200,11 +205,26 @@ impl Engine {
     /// Answers every waiting command with "stopped" and closes the ledger.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn close(mut self) -> Result<(), std::io::Error> {
+    /// [`Fatal`], on levelling HEAD or on giving back claimed space.
+    pub fn close(mut self) -> Result<(), Fatal> {
         for command in self.waiting.drain(..) {
             command.refuse(CallError::Stopped);
         }
-        self.ledger.close()
+        Ok(self.ledger.close()?)
     }
+}
+
+/// Why the process must end: nobody knows any more what is on the disk, and no answer may leave.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// A write or a sync failed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The ledger could not be read again.
+    #[error("failed to rebuild the state from the ledger")]
+    Replay(#[from] OpenError),
+}
+
+fn describe(no_space: &NoSpace) -> String {
+    format!("{no_space}: {}", no_space.source)
 }

@@ -23,6 +23,7 @@ use orch_core::time::{Now, Span};
 use orch_ledger::{Ledger, OpenError, OpenOptions, RecoveryReport};
 use orch_proto::v1::Hardware;
 
+pub use batch::Fatal;
 pub use command::{Command, Pending, Step};
 pub use handle::{CallError, Handle, Replied};
 pub use receipts::Receipt;
@@ -62,7 +63,7 @@ impl Engine {
         let mut receipts = receipts::Receipts::default();
         let opened = Ledger::open(dir, options, &mut |record, position| {
             state.apply(record).map_err(|error| error.to_string())?;
-            if let Some(chain) = position.last_of_batch {
+            if let Some(chain) = position.chain {
                 receipts.note(record.seq, chain);
             }
             Ok(())

@@ -8,6 +8,7 @@ use orch_core::id::Seq;
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use tokio::sync::watch;
 
+use super::batch::Fatal;
 use super::command::Pending;
 use super::{Engine, Handle};
 
@@ -26,18 +27,22 @@ pub struct EngineThread {
     /// To speak to it.
     pub handle: Handle,
     stop: watch::Sender<bool>,
-    thread: JoinHandle<Result<(), std::io::Error>>,
+    thread: JoinHandle<Result<(), Fatal>>,
 }
 
 impl EngineThread {
     /// Ends the engine after the batch that it is in, and closes the ledger.
     ///
     /// # Errors
-    /// The disk's, on closing.
-    pub fn stop(self) -> Result<(), std::io::Error> {
+    /// [`Fatal`], on closing.
+    ///
+    /// # Panics
+    /// Never: a panic of the engine has ended the process.
+    #[allow(clippy::expect_used)]
+    pub fn stop(self) -> Result<(), Fatal> {
         let _ = self.stop.send(true);
         self.handle.wake();
-        self.thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the engine panicked")))
+        self.thread.join().expect("a panic of the engine aborts the process")
     }
 
     /// Whether the engine's thread has ended.
@@ -63,7 +68,7 @@ pub fn spawn(mut engine: Engine, clock: Clock) -> Result<EngineThread, std::io::
         match std::panic::catch_unwind(run) {
             Ok(Ok(())) => engine.close(),
             Ok(Err(error)) => {
-                tracing::error!(%error, "the ledger could not be written; nothing more is acknowledged, the process ends");
+                tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be written; nothing more is acknowledged, the process ends");
                 std::process::abort();
             }
             Err(_) => {
@@ -82,7 +87,7 @@ fn run(
     receiver: &Receiver<Box<dyn Pending>>,
     durable: &watch::Sender<Seq>,
     stopping: &watch::Receiver<bool>,
-) -> Result<(), std::io::Error> {
+) -> Result<(), Fatal> {
     let mut looked = clock.now();
     while !*stopping.borrow() {
         let sleep = engine.idle_for(looked);
