@@ -170,6 +170,34 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The event's name, as it stands in the ledger.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::SegmentOpened { .. } => "segment_opened",
+            Self::SegmentSealed {} => "segment_sealed",
+            Self::Booted { .. } => "booted",
+            Self::QueueDefined(_) => "queue_defined",
+            Self::QueuePaused { .. } => "queue_paused",
+            Self::QueueResumed { .. } => "queue_resumed",
+            Self::ContractRegistered(_) => "contract_registered",
+            Self::JobSubmitted(_) => "job_submitted",
+            Self::JobReadied { .. } => "job_readied",
+            Self::LeaseGranted { .. } => "lease_granted",
+            Self::LeaseReleased { .. } => "lease_released",
+            Self::LeaseExpired { .. } => "lease_expired",
+            Self::BatchJudged(_) => "batch_judged",
+            Self::CandidateAccepted(_) => "candidate_accepted",
+            Self::JobCompleted { .. } => "job_completed",
+            Self::AttemptFailed { .. } => "attempt_failed",
+            Self::JobCancelled { .. } => "job_cancelled",
+            Self::JobRetried { .. } => "job_retried",
+            Self::LegacyImportStarted { .. } => "legacy_import_started",
+            Self::LegacyImportFinished { .. } => "legacy_import_finished",
+        }
+    }
+}
+
 /// The most characters of a message in a record.
 pub const MAX_MESSAGE_CHARS: usize = 2000;
 
