@@ -1,1 +1,31 @@
-//! The worker: leases jobs, runs them, streams candidates back.
+//! The worker: leases jobs, runs them, streams candidates back, and knows nothing of the ledger.
+//!
+//! Its whole world is three calls of `orch.v1.WorkerService`: lease, heartbeat, submit. It is dumb on purpose: it
+//! judges no candidate, it only makes sure that each one is delivered once its runner produced it.
+//!
+//! Where to look: [`config`] is what a user sets; [`session`] owns the connection and the registration;
+//! [`lease_loop`] fills the slots; [`job`] runs one lease from its grant to its end; [`heartbeat`] reconciles;
+//! [`submit`] keeps results until they are acknowledged; [`runner`] starts what computes. [`run`] ties them
+//! together and is all that the binary and the all-in-one local mode call.
+
+pub mod config;
+pub mod hardware;
+
+mod assignment;
+mod heartbeat;
+mod job;
+mod lease_loop;
+mod leases;
+mod logs;
+mod pace;
+mod report;
+mod run;
+mod runner;
+mod session;
+mod submit;
+
+pub use config::WorkerConfig;
+pub use report::WorkerReport;
+pub use run::{WorkerError, run};
+/// Cancelled by the caller to drain or end a worker.
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,64 @@
+//! A lease as the worker uses it: checked once, where it comes off the wire.
+
+use std::time::Duration;
+
+use orch_core::id::{JobId, Kind, LeaseId};
+use orch_proto::v1;
+
+/// One leased job.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Assignment {
+    /// The fencing token under which every result goes up.
+    pub lease: LeaseId,
+    pub job: JobId,
+    pub attempt: u32,
+    pub queue: String,
+    /// None if the text on the wire is not even a name; such a job is failed, never run.
+    pub kind: Option<Kind>,
+    /// The kind as it stood on the wire, for messages.
+    pub kind_text: String,
+    /// JSON; `null` for a job without a payload.
+    pub payload: String,
+    pub heartbeat: Duration,
+    pub timeout: Option<Duration>,
+    pub name: String,
+}
+
+impl From<v1::Lease> for Assignment {
+    fn from(lease: v1::Lease) -> Self {
+        // Named in full, so that a new field of the wire does not compile until somebody decided what it means here.
+        let v1::Lease {
+            lease,
+            job,
+            attempt,
+            queue,
+            kind,
+            payload_json,
+            contract: _, // the orchestrator judges, not the worker
+            ttl_ms: _,   // the orchestrator expires, not the worker
+            heartbeat_ms,
+            timeout_ms,
+            name,
+        } = lease;
+        Self {
+            lease: LeaseId::new(lease),
+            job: JobId::new(job),
+            attempt,
+            queue,
+            kind: Kind::new(&kind).ok(),
+            kind_text: kind,
+            payload: one_line(payload_json),
+            heartbeat: Duration::from_millis(heartbeat_ms),
+            timeout: (timeout_ms != 0).then(|| Duration::from_millis(timeout_ms)),
+            name,
+        }
+    }
+}
+
+/// The payload without line ends, since runners get it as one line. Within JSON they only stand between tokens.
+fn one_line(json: String) -> String {
+    if json.is_empty() {
+        return "null".to_owned();
+    }
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json }
+}

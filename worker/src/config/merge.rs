@@ -1,0 +1,116 @@
+//! Flag over environment over file over default. Flags and environment are one thing here: clap lays the one over the
+//! other before we see them.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use orch_core::id::{NameError, WorkerId};
+
+use super::file::{FileConfig, LogFormat};
+use super::{Server, WorkerConfig, default_name};
+
+/// What flags and environment set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Addresses of the orchestrator.
+    pub servers: Vec<Server>,
+    /// Jobs at once.
+    pub slots: Option<NonZeroUsize>,
+    /// The worker's name.
+    pub name: Option<WorkerId>,
+    /// How long running jobs may finish on drain.
+    pub grace: Option<Duration>,
+    /// How long without an orchestrator until the worker gives up.
+    pub give_up_after: Option<Duration>,
+    /// The log level.
+    pub log_level: Option<String>,
+    /// The log format.
+    pub log_format: Option<LogFormat>,
+}
+
+/// Settings in force: the worker's, and those of its log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effective {
+    /// The worker's.
+    pub worker: WorkerConfig,
+    /// The file they came from, if any.
+    pub file: Option<PathBuf>,
+    /// Which log lines are written.
+    pub log_level: String,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// Why settings do not make a worker.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// Nobody said where the orchestrator is.
+    #[error("no orchestrator is named: use --server http://HOST:PORT, ORCH_SERVER, or `server:` in the file")]
+    NoServer,
+    /// The host's name cannot be part of a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// Lays settings over the file over the defaults.
+///
+/// # Errors
+/// [`MergeError`] if something without a default is missing.
+pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Result<Effective, MergeError> {
+    let Settings { servers, slots, name, grace, give_up_after, log_level, log_format } = settings;
+    let servers = if servers.is_empty() { file.servers.unwrap_or_default() } else { servers };
+    if servers.is_empty() {
+        return Err(MergeError::NoServer);
+    }
+    let name = match name.or(file.name) {
+        Some(name) => name,
+        None => default_name()?,
+    };
+    let slots = slots.or(file.slots).unwrap_or_else(default_slots);
+    let defaults = WorkerConfig::new(servers, name, slots);
+    let worker = WorkerConfig {
+        kinds: file.kinds.unwrap_or(defaults.kinds),
+        labels: file.labels,
+        grace: grace.or(file.grace).unwrap_or(defaults.grace),
+        flush: file.flush.unwrap_or(defaults.flush),
+        keep_bytes: file.keep_bytes.unwrap_or(defaults.keep_bytes),
+        give_up_after: give_up_after.or(file.give_up_after),
+        servers: defaults.servers,
+        name: defaults.name,
+        slots: defaults.slots,
+    };
+    let log_level = log_level.or(file.log_level).unwrap_or_else(|| "info".to_owned());
+    Ok(Effective { worker, file: path, log_level, log_format: log_format.or(file.log_format).unwrap_or_default() })
+}
+
+/// As many jobs at once as the machine runs threads at once.
+fn default_slots() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_go_before_the_file_and_the_file_before_defaults() {
+        let server: Server = "a:1".parse().unwrap();
+        let file = FileConfig {
+            servers: Some(vec!["b:2".parse().unwrap()]),
+            slots: NonZeroUsize::new(3),
+            grace: Some(Duration::from_secs(7)),
+            ..FileConfig::default()
+        };
+        let flags =
+            Settings { servers: vec![server.clone()], grace: Some(Duration::from_secs(1)), ..Settings::default() };
+        let merged = merge(flags, file.clone(), None).unwrap();
+        assert_eq!(merged.worker.servers, [server]);
+        assert_eq!(merged.worker.grace, Duration::from_secs(1));
+        assert_eq!(merged.worker.slots.get(), 3);
+        assert_eq!(merged.worker.kinds.len(), 1, "the built-in kinds are the default");
+        let merged = merge(Settings::default(), file, None).unwrap();
+        assert_eq!(merged.worker.servers[0].as_str(), "http://b:2");
+        assert_eq!(merge(Settings::default(), FileConfig::default(), None), Err(MergeError::NoServer));
+    }
+}

@@ -1,0 +1,230 @@
+//! What a user sets: a checked [`WorkerConfig`], made once from flags, environment and file.
+//!
+//! [`file`] reads the YAML file and reports every fault with its place; [`merge`] lays flag over environment over file
+//! over default; [`yaml`] is the tree with line numbers below it. Nothing behind this module sees unchecked text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use orch_core::id::{Kind, NameError, WorkerId};
+
+pub mod file;
+pub mod merge;
+mod show;
+mod yaml;
+
+/// Everything that a worker has to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerConfig {
+    /// Where the orchestrator is; tried in turn. Never empty.
+    pub servers: Vec<Server>,
+    /// The name under which the worker registers, stable across its reconnections.
+    pub name: WorkerId,
+    /// Jobs at once.
+    pub slots: NonZeroUsize,
+    /// What runs which kind of job. Nothing else is ever run.
+    pub kinds: BTreeMap<Kind, RunnerConfig>,
+    /// Shown with the worker.
+    pub labels: BTreeMap<String, String>,
+    /// How long running jobs may take to finish once the worker drains.
+    pub grace: Duration,
+    /// How long candidates wait for company before they are sent.
+    pub flush: Duration,
+    /// Bytes of results kept in memory until they are acknowledged; beyond it, runners wait.
+    pub keep_bytes: usize,
+    /// How long without an orchestrator until the worker gives up. None: never.
+    pub give_up_after: Option<Duration>,
+}
+
+impl WorkerConfig {
+    /// A worker with every default and the built-in kinds.
+    pub fn new(servers: Vec<Server>, name: WorkerId, slots: NonZeroUsize) -> Self {
+        Self {
+            servers,
+            name,
+            slots,
+            kinds: Builtin::ALL.iter().map(|&builtin| (builtin.kind(), RunnerConfig::Builtin(builtin))).collect(),
+            labels: BTreeMap::new(),
+            grace: Duration::from_secs(30),
+            flush: Duration::from_millis(50),
+            keep_bytes: 64 << 20,
+            give_up_after: None,
+        }
+    }
+}
+
+/// The address of an orchestrator, `http://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server(String);
+
+/// Why a text is not the address of an orchestrator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the address of an orchestrator: write it like http://127.0.0.1:7070")]
+pub struct ServerError(String);
+
+impl Server {
+    /// The address as a URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Server {
+    type Err = ServerError;
+
+    fn from_str(text: &str) -> Result<Self, ServerError> {
+        let fault = || ServerError(text.chars().take(200).collect());
+        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let uri: tonic::transport::Uri = url.parse().map_err(|_| fault())?;
+        let plain = matches!(uri.scheme_str(), Some("http")) && matches!(uri.path(), "" | "/") && uri.query().is_none();
+        if plain && uri.host().is_some_and(|host| !host.is_empty()) && uri.port_u16().is_some() {
+            Ok(Self(url.trim_end_matches('/').to_owned()))
+        } else {
+            Err(fault())
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What runs a kind of job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunnerConfig {
+    /// A miner of this project.
+    Builtin(Builtin),
+    /// One process per job.
+    Command(ProcessConfig),
+    /// One long-lived process per slot.
+    Serve(ServeConfig),
+}
+
+impl RunnerConfig {
+    /// How long its processes get between SIGTERM and SIGKILL.
+    pub(crate) fn stop_grace(&self) -> Duration {
+        match self {
+            Self::Builtin(_) => Duration::ZERO,
+            Self::Command(process) => process.stop_grace,
+            Self::Serve(serve) => serve.process.stop_grace,
+        }
+    }
+}
+
+/// The miners of this project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    /// Zeros of the Riemann zeta function.
+    ZetaZeros,
+}
+
+impl Builtin {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::ZetaZeros];
+
+    /// Its name, which is also its kind of job unless the configuration says otherwise.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ZetaZeros => "zeta-zeros",
+        }
+    }
+
+    /// The kind of job that it runs by default.
+    ///
+    /// # Panics
+    /// Never: the names above are names of kinds, as a test holds.
+    #[allow(clippy::expect_used)]
+    pub fn kind(self) -> Kind {
+        Kind::new(self.name()).expect("the name of a miner is the name of a kind")
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|builtin| builtin.name() == name)
+    }
+}
+
+/// A process that computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessConfig {
+    /// Program and arguments; no shell reads them. Never empty.
+    pub argv: Vec<String>,
+    /// Where it runs. None: where the worker runs.
+    pub cwd: Option<PathBuf>,
+    /// Variables added to the worker's own environment.
+    pub env: BTreeMap<String, String>,
+    /// How long a job may run if the job itself says nothing. None: without limit.
+    pub timeout: Option<Duration>,
+    /// How long between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+    /// The longest line of output.
+    pub max_line_bytes: usize,
+    /// The most output of one job.
+    pub max_output_bytes: u64,
+}
+
+impl ProcessConfig {
+    /// A process with every default.
+    pub fn new(argv: Vec<String>) -> Self {
+        Self {
+            argv,
+            cwd: None,
+            env: BTreeMap::new(),
+            timeout: None,
+            stop_grace: Duration::from_secs(5),
+            max_line_bytes: 64 << 10,
+            max_output_bytes: 1 << 30,
+        }
+    }
+}
+
+/// A process that serves job after job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// The process.
+    pub process: ProcessConfig,
+    /// How long it may take until it says that it is ready.
+    pub start_timeout: Duration,
+}
+
+/// A name for a worker that was given none: the host's, and the process's number, so that two workers of a host differ.
+///
+/// # Errors
+/// [`NameError`] if the host's name has no character that a name may have.
+pub fn default_name() -> Result<WorkerId, NameError> {
+    let host = crate::hardware::host_name();
+    let host: String =
+        host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')).take(100).collect();
+    let host = host.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let host = if host.is_empty() { "worker" } else { host };
+    WorkerId::new(&format!("{host}-{}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_address_with_a_port() {
+        assert_eq!("127.0.0.1:7070".parse::<Server>().unwrap().as_str(), "http://127.0.0.1:7070");
+        assert_eq!("http://orch:1/".parse::<Server>().unwrap().as_str(), "http://orch:1");
+        assert_eq!("http://[::1]:7070".parse::<Server>().unwrap().as_str(), "http://[::1]:7070");
+        for bad in ["", "orch", "https://orch:1", "http://orch:1/path", "ftp://x:1", "http://:1", "a b:1"] {
+            let error = bad.parse::<Server>().unwrap_err().to_string();
+            assert!(error.ends_with("write it like http://127.0.0.1:7070"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_miner_has_a_kind() {
+        for builtin in Builtin::ALL {
+            assert_eq!(Builtin::named(builtin.kind().as_str()), Some(builtin));
+        }
+        assert!(default_name().is_ok());
+    }
+}

@@ -1,0 +1,123 @@
+//! Settings written as the YAML that would set them.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use super::file::LogFormat;
+use super::merge::Effective;
+use super::{ProcessConfig, RunnerConfig, ServeConfig, WorkerConfig};
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { worker, file, log_level, log_format } = self;
+        match file {
+            Some(file) => writeln!(f, "# flags, environment and {}", file.display())?,
+            None => writeln!(f, "# flags, environment and defaults; no file")?,
+        }
+        let WorkerConfig { servers, name, slots, kinds, labels, grace, flush, keep_bytes, give_up_after } = worker;
+        let servers: Vec<&str> = servers.iter().map(super::Server::as_str).collect();
+        writeln!(f, "server: {}", list(&servers))?;
+        writeln!(f, "name: {}", quoted(name.as_str()))?;
+        writeln!(f, "slots: {slots}")?;
+        writeln!(f, "grace: {}", span(*grace))?;
+        writeln!(f, "flush: {}", span(*flush))?;
+        writeln!(f, "keep_bytes: {keep_bytes}")?;
+        if let Some(give_up_after) = give_up_after {
+            writeln!(f, "give_up_after: {}", span(*give_up_after))?;
+        }
+        let format = match log_format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        writeln!(f, "log: {{level: {}, format: {format}}}", quoted(log_level))?;
+        if !labels.is_empty() {
+            writeln!(f, "labels:")?;
+            for (label, value) in labels {
+                writeln!(f, "  {}: {}", quoted(label), quoted(value))?;
+            }
+        }
+        writeln!(f, "kinds:")?;
+        for (kind, runner) in kinds {
+            writeln!(f, "  {}:", quoted(kind.as_str()))?;
+            f.write_str(&self::runner(runner)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn runner(runner: &RunnerConfig) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    match runner {
+        RunnerConfig::Builtin(builtin) => writeln!(text, "    runner: builtin\n    miner: {}", builtin.name())?,
+        RunnerConfig::Command(config) => {
+            writeln!(text, "    runner: command")?;
+            process(&mut text, config)?;
+        }
+        RunnerConfig::Serve(ServeConfig { process: config, start_timeout }) => {
+            writeln!(text, "    runner: serve\n    start_timeout: {}", span(*start_timeout))?;
+            process(&mut text, config)?;
+        }
+    }
+    Ok(text)
+}
+
+fn process(text: &mut String, config: &ProcessConfig) -> fmt::Result {
+    let ProcessConfig { argv, cwd, env, timeout, stop_grace, max_line_bytes, max_output_bytes } = config;
+    writeln!(text, "    argv: {}", list(argv))?;
+    if let Some(cwd) = cwd {
+        writeln!(text, "    cwd: {}", quoted(&cwd.to_string_lossy()))?;
+    }
+    if !env.is_empty() {
+        writeln!(text, "    env:")?;
+        for (name, value) in env {
+            writeln!(text, "      {}: {}", quoted(name), quoted(value))?;
+        }
+    }
+    if let Some(timeout) = timeout {
+        writeln!(text, "    timeout: {}", span(*timeout))?;
+    }
+    writeln!(text, "    stop_grace: {}", span(*stop_grace))?;
+    writeln!(text, "    max_line_bytes: {max_line_bytes}\n    max_output_bytes: {max_output_bytes}")
+}
+
+fn span(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// A JSON string is a YAML string, whatever it holds.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::super::file;
+    use super::super::merge::{Settings, merge};
+
+    #[test]
+    fn what_is_shown_can_be_read_again() {
+        let text = "
+server: [a:1, b:2]
+name: w
+slots: 2
+labels: {zone: 'a \"b\": c'}
+give_up_after: 1m
+kinds:
+  zeta-zeros: {runner: builtin}
+  x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, timeout: 1m 30s}
+  y: {runner: serve, argv: [y]}
+";
+        let path = Path::new("/etc/w.yaml");
+        let first = merge(Settings::default(), file::parse(path, text).unwrap(), Some(path.into())).unwrap();
+        let shown = first.to_string();
+        let again = merge(Settings::default(), file::parse(path, &shown).unwrap(), Some(PathBuf::from(path))).unwrap();
+        assert_eq!(first, again, "{shown}");
+    }
+}

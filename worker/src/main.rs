@@ -1,0 +1,208 @@
+//! The `worker` program: flags and environment in, exit code out.
+
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use orch_core::id::WorkerId;
+use orch_worker::config::Server;
+use orch_worker::config::file::{self, LogFormat};
+use orch_worker::config::merge::{Effective, Settings, merge};
+use orch_worker::{CancellationToken, WorkerError, hardware};
+use tracing::{info, warn};
+
+/// Leases jobs from an Orch orchestrator, computes them, and streams the results back.
+#[derive(Parser)]
+#[command(name = "worker", version, about, after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Mine zeta zeros with two jobs at once, for an orchestrator on this machine:
+    worker --server http://127.0.0.1:7070 --slots 2
+
+  Run your own programs: write them into a file, check it, start:
+    cat > worker.yaml <<END
+    server: http://orch.example.org:7070
+    kinds:
+      thumbs: {runner: command, argv: [python3, thumbs.py], timeout: 60s}
+      model:  {runner: serve, argv: [python3, model.py], start_timeout: 5m}
+    END
+    worker config check --config worker.yaml
+    worker --config worker.yaml --name gpu-7
+
+  What a worker would tell of this machine:
+    worker hwdetect
+
+A flag goes before its environment variable, that before the file. Ctrl-C or SIGTERM drains: no more jobs are leased,
+running ones may finish within --grace, the rest is given back without charge. A second signal ends at once.
+
+Exit codes: 0 drained, 1 error, 2 usage, 8 no orchestrator within --give-up-after.
+How to write a runner: docs/runners.md";
+
+#[derive(clap::Args)]
+struct Flags {
+    /// Where the orchestrator is; several addresses are tried in turn
+    #[arg(long, env = "ORCH_SERVER", value_name = "URL[,URL]", value_delimiter = ',', global = true)]
+    server: Vec<Server>,
+    /// Jobs at once [default: the number of CPUs]
+    #[arg(long, env = "ORCH_WORKER_SLOTS", value_name = "N", global = true)]
+    slots: Option<NonZeroUsize>,
+    /// YAML file: which kinds of jobs this worker runs, and how [default: the built-in kinds]
+    #[arg(long, env = "ORCH_WORKER_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The worker's name, the only one of this name [default: host name and process number]
+    #[arg(long, env = "ORCH_WORKER_NAME", value_name = "NAME", global = true)]
+    name: Option<WorkerId>,
+    /// How long running jobs may finish when the worker drains [default: 30s]
+    #[arg(long, env = "ORCH_WORKER_GRACE", value_name = "TIME", value_parser = time, global = true)]
+    grace: Option<Duration>,
+    /// End with exit code 8 when no orchestrator answers for so long [default: try for ever]
+    #[arg(long, env = "ORCH_WORKER_GIVE_UP_AFTER", value_name = "TIME", value_parser = time, global = true)]
+    give_up_after: Option<Duration>,
+    /// Which log lines: error, warn, info, debug, trace, or by module [default: info]
+    #[arg(long, env = "ORCH_LOG", value_name = "LEVEL", global = true)]
+    log_level: Option<String>,
+    /// How log lines look, on standard error [default: text]
+    #[arg(long, env = "ORCH_WORKER_LOG_FORMAT", value_name = "FORMAT", global = true)]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what this machine has, as the orchestrator would be told
+    Hwdetect {
+        /// How to write it
+        #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Show or check the settings in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum ConfigCommand {
+    /// Print the settings in force as YAML that can be used as a file
+    Show,
+    /// Say whether the settings are sound; every fault is listed
+    Check,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    text.parse::<orch_core::time::Span>().map(orch_core::time::Span::duration)
+}
+
+/// Settings that are no good: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn main() -> ExitCode {
+    let Cli { flags, command } = Cli::parse();
+    let result = match command {
+        Some(Command::Hwdetect { output }) => hwdetect(output),
+        Some(Command::Config(command)) => settings(flags).and_then(|settings| config(command, &settings)),
+        None => settings(flags).and_then(work),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker: {error:#}");
+            let unreachable = matches!(error.downcast_ref(), Some(WorkerError::Unreachable { .. }));
+            ExitCode::from(if unreachable { 8 } else { 1 + u8::from(error.is::<Usage>()) })
+        }
+    }
+}
+
+fn hwdetect(format: Format) -> anyhow::Result<()> {
+    let hardware = hardware::detect();
+    let mut text = match format {
+        Format::Text => hardware.to_string(),
+        Format::Json => serde_json::to_string_pretty(&hardware)?,
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write")
+}
+
+fn settings(flags: Flags) -> anyhow::Result<Effective> {
+    let Flags { server, slots, config, name, grace, give_up_after, log_level, log_format } = flags;
+    if let Some(level) = &log_level {
+        file::level(level).map_err(|message| Usage(format!("--log-level: {message}")))?;
+    }
+    let read = match &config {
+        Some(path) => file::read(path).map_err(|faults| Usage(format!("the configuration is not sound:\n{faults}")))?,
+        None => file::FileConfig::default(),
+    };
+    let settings = Settings { servers: server, slots, name, grace, give_up_after, log_level, log_format };
+    merge(settings, read, config).map_err(|error| Usage(error.to_string()).into())
+}
+
+fn config(command: ConfigCommand, settings: &Effective) -> anyhow::Result<()> {
+    let text = match command {
+        ConfigCommand::Show => settings.to_string(),
+        ConfigCommand::Check => {
+            let kinds: Vec<&str> = settings.worker.kinds.keys().map(orch_core::id::Kind::as_str).collect();
+            format!("sound: worker {} would run {}\n", settings.worker.name, kinds.join(", "))
+        }
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write")
+}
+
+fn work(settings: Effective) -> anyhow::Result<()> {
+    start_log(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let ended = runtime.block_on(async {
+        let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+        tokio::spawn(obey_signals(drain.clone(), kill.clone()));
+        orch_worker::run(settings.worker, drain, kill).await
+    });
+    // A thread that cannot be stopped must not keep the process.
+    runtime.shutdown_background();
+    ended?;
+    Ok(())
+}
+
+fn start_log(settings: &Effective) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log_level).context("the log level is not sound")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// The first signal drains, the second ends at once.
+async fn obey_signals(drain: CancellationToken, kill: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!("signals cannot be watched: the worker ends without draining");
+        return;
+    };
+    for (told, token) in [("a signal came: draining; a second one ends at once", drain), ("ending at once", kill)] {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("{told}");
+        token.cancel();
+    }
+}

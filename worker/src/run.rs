@@ -1,0 +1,181 @@
+//! A worker's whole life: register, work, drain, leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orch_proto::v1;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::WorkerConfig;
+use crate::hardware::Hardware;
+use crate::leases::{Leases, StopReason};
+use crate::logs::Logs;
+use crate::report::{Counters, WorkerReport};
+use crate::runner::Runners;
+use crate::session::{Session, told, with_timeout};
+use crate::submit::Delivery;
+use crate::submit::outbox::Bounds;
+use crate::{heartbeat, lease_loop, logs, session, submit};
+
+/// How long stopped jobs may take to end and to be given back, beyond what their processes are granted to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the farewell may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The bytes that may be under way until the orchestrator says how many.
+const FIRST_WINDOW: usize = 1 << 20;
+
+/// Why a worker ended other than drained.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The orchestrator does not want this worker.
+    #[error("the orchestrator at {server} refuses this worker: {message}")]
+    Refused {
+        /// The server.
+        server: String,
+        /// Why.
+        message: String,
+    },
+    /// No orchestrator answered for as long as the configuration allows.
+    #[error("no orchestrator answered for {} ({servers}): {last}", humantime::format_duration(Duration::from_secs(.away.as_secs())))]
+    Unreachable {
+        /// The servers that were tried.
+        servers: String,
+        /// For how long.
+        away: Duration,
+        /// The last failure.
+        last: String,
+    },
+}
+
+/// What all tasks of a worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub config: WorkerConfig,
+    pub hardware: Hardware,
+    pub session: Session,
+    pub leases: Leases,
+    pub delivery: Delivery,
+    pub runners: Runners,
+    pub logs: Logs,
+    pub counters: Counters,
+    /// No more jobs; what runs may finish.
+    pub drain: CancellationToken,
+    /// What runs is given back without waiting for it.
+    pub terminate: CancellationToken,
+}
+
+/// Runs a worker until it is drained.
+///
+/// `drain` lets running jobs finish for the configured grace time and gives the rest back; `kill` ends everything at
+/// once. The orchestrator may order either. Every process that the worker started is gone when this returns.
+///
+/// # Errors
+/// [`WorkerError`] if the orchestrator refuses the worker for good, or is away for longer than configured.
+pub async fn run(
+    config: WorkerConfig,
+    drain: CancellationToken,
+    kill: CancellationToken,
+) -> Result<WorkerReport, WorkerError> {
+    let hardware = tokio::task::spawn_blocking(crate::hardware::detect).await.unwrap_or_default();
+    let (logs, pump) = logs::channel();
+    let worker = Arc::new(Worker {
+        hardware,
+        session: Session::default(),
+        leases: Leases::default(),
+        delivery: Delivery::new(Bounds { window: FIRST_WINDOW, keep: config.keep_bytes }),
+        runners: Runners::new(&config.kinds),
+        logs,
+        counters: Counters::default(),
+        // The orchestrator may order to drain; that must not cancel the caller's token.
+        drain: drain.child_token(),
+        terminate: CancellationToken::new(),
+        config,
+    });
+    announce(&worker.config);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(heartbeat::run(Arc::clone(&worker)));
+    tasks.spawn(submit::stream::run(Arc::clone(&worker)));
+    tasks.spawn(logs::run(Arc::clone(&worker), pump));
+    let mut jobs = JoinSet::new();
+    let ended = tokio::select! {
+        error = session::keep(Arc::clone(&worker)) => Err(error),
+        () = live(&worker, &mut jobs, &kill) => Ok(()),
+        () = kill.cancelled() => Ok(()),
+    };
+    end_jobs(&worker, &mut jobs).await;
+    tasks.shutdown().await;
+    let report = worker.counters.report();
+    info!("ended: {report}");
+    ended.map(|()| report)
+}
+
+fn announce(config: &WorkerConfig) {
+    let kinds: Vec<&str> = config.kinds.keys().map(orch_core::id::Kind::as_str).collect();
+    let servers: Vec<&str> = config.servers.iter().map(crate::config::Server::as_str).collect();
+    let (name, slots) = (&config.name, config.slots);
+    info!("worker {name}: {slots} slots for {}, orchestrator {}", kinds.join(", "), servers.join(", "));
+}
+
+/// Works until the worker is to drain, then drains and says farewell.
+async fn live(worker: &Arc<Worker>, jobs: &mut JoinSet<()>, kill: &CancellationToken) {
+    lease_loop::run(worker, jobs).await;
+    let (held, running) = worker.leases.counts();
+    let grace = humantime::format_duration(worker.config.grace);
+    info!("draining: {running} jobs run, {} wait for their acknowledgement; up to {grace}", held - running);
+    tokio::select! {
+        () = idle(worker) => {}
+        () = worker.terminate.cancelled() => {}
+        () = tokio::time::sleep(worker.config.grace) => {
+            warn!("the grace time is over: giving back what still runs");
+        }
+    }
+    worker.leases.stop_all(StopReason::Drained);
+    // Jobs release their leases themselves; results that nobody acknowledged by then stay the orchestrator's loss.
+    if tokio::time::timeout(stop_patience(worker), idle(worker)).await.is_err() {
+        let (held, _) = worker.leases.counts();
+        warn!(leases = held, kept_bytes = worker.delivery.kept_bytes(), "leaving with leases that nobody answered for");
+    }
+    if !kill.is_cancelled() && tokio::time::timeout(FAREWELL, farewell(worker)).await.is_err() {
+        warn!("the orchestrator did not hear the farewell: it will notice by itself");
+    }
+}
+
+/// Waits until no lease is held.
+async fn idle(worker: &Worker) {
+    let mut changes = worker.leases.watch();
+    while worker.leases.counts().0 > 0 {
+        // The sender lives as long as the worker: no error here.
+        let _ = changes.changed().await;
+    }
+}
+
+async fn farewell(worker: &Worker) {
+    let connected = worker.session.connected().await;
+    let request = v1::DeregisterWorkerRequest { worker: worker.config.name.to_string() };
+    match connected.client().deregister_worker(with_timeout(request, FAREWELL)).await {
+        Ok(_) => info!("deregistered"),
+        Err(status) => warn!("not deregistered: {}", told(&status)),
+    }
+}
+
+/// Ends whatever still runs, at once, and waits until its processes are gone.
+async fn end_jobs(worker: &Worker, jobs: &mut JoinSet<()>) {
+    worker.leases.stop_all(StopReason::Killed);
+    let ended = async { while jobs.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
+        warn!("some jobs do not end: their processes are killed");
+    }
+    // What is left is dropped, and a dropped process group is a killed one.
+    jobs.shutdown().await;
+    worker.runners.shut_down().await;
+}
+
+/// Enough for the most patient runner to stop its processes, and for the releases behind it.
+fn stop_patience(worker: &Worker) -> Duration {
+    let most = worker.config.kinds.values().map(crate::config::RunnerConfig::stop_grace).max().unwrap_or_default();
+    most + STOP_PATIENCE
+}

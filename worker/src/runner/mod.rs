@@ -1,0 +1,136 @@
+//! Runners: what computes a job. A worker maps each kind of job to one, and runs nothing else.
+//!
+//! [`builtin`] is Rust code of this project; [`command`] starts one process per job; [`serve`] keeps a process per slot
+//! and feeds it jobs. `docs/runners.md` has the protocol of both as their authors see it. A runner gets the payload and
+//! an [`Output`], and says how it ended; leases, batches and the orchestrator are none of its business.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use orch_core::id::Kind;
+use prost::bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::assignment::Assignment;
+use crate::config::RunnerConfig;
+use crate::leases::{Held, StopSignal};
+use crate::logs::JobLog;
+use crate::submit::outbox::{Failure, FailureKind};
+
+mod builtin;
+mod command;
+mod lines;
+mod process;
+mod serve;
+mod tail;
+
+/// How a runner ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// Everything was produced.
+    Complete,
+    Failed(Failure),
+    /// The stop signal was raised before the end, and nothing of the job runs any more.
+    Stopped,
+}
+
+impl Outcome {
+    fn error(message: impl Into<String>) -> Self {
+        Self::Failed(Failure { kind: FailureKind::Error, message: message.into(), exit_code: None })
+    }
+
+    fn permanent(message: impl Into<String>) -> Self {
+        Self::Failed(Failure { kind: FailureKind::Permanent, message: message.into(), exit_code: None })
+    }
+
+    fn timeout(limit: std::time::Duration) -> Self {
+        let message = format!("the job ran longer than its time-out of {}", humantime::format_duration(limit));
+        Self::Failed(Failure { kind: FailureKind::Timeout, message, exit_code: None })
+    }
+}
+
+/// Where a runner's candidates, progress and log go.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    portions: mpsc::Sender<Vec<Bytes>>,
+    held: Arc<Held>,
+    log: JobLog,
+}
+
+impl Output {
+    pub(crate) fn new(portions: mpsc::Sender<Vec<Bytes>>, held: Arc<Held>, log: JobLog) -> Self {
+        Self { portions, held, log }
+    }
+
+    /// Hands candidates over, in order; waits while too many are kept. False: nobody wants them any more.
+    pub(crate) async fn candidates(&self, portion: Vec<Bytes>) -> bool {
+        portion.is_empty() || self.portions.send(portion).await.is_ok()
+    }
+
+    /// The same from a thread that may block.
+    pub(crate) fn candidates_blocking(&self, portion: Vec<Bytes>) -> bool {
+        portion.is_empty() || self.portions.blocking_send(portion).is_ok()
+    }
+
+    /// Notes how far the job is: a fraction between 0 and 1, negative if unknown.
+    pub(crate) fn progress(&self, fraction: f64, note: &str) {
+        self.held.set_progress(fraction, note);
+    }
+
+    /// Appends to the job's log.
+    pub(crate) fn log(&self, text: &[u8]) {
+        self.log.write(text);
+    }
+}
+
+/// One kind's runner, ready to run.
+#[derive(Debug)]
+enum Runner {
+    Builtin(crate::config::Builtin),
+    Command(crate::config::ProcessConfig),
+    Serve(serve::Pool),
+}
+
+/// The runners of a worker, by kind.
+#[derive(Debug)]
+pub(crate) struct Runners {
+    kinds: BTreeMap<Kind, Runner>,
+}
+
+impl Runners {
+    pub(crate) fn new(kinds: &BTreeMap<Kind, RunnerConfig>) -> Self {
+        let runner = |config: &RunnerConfig| match config {
+            RunnerConfig::Builtin(builtin) => Runner::Builtin(*builtin),
+            RunnerConfig::Command(process) => Runner::Command(process.clone()),
+            RunnerConfig::Serve(serve) => Runner::Serve(serve::Pool::new(serve.clone())),
+        };
+        Self { kinds: kinds.iter().map(|(kind, config)| (kind.clone(), runner(config))).collect() }
+    }
+
+    /// Runs a job to its end. A kind that the worker's configuration does not list is failed, never run.
+    pub(crate) async fn run(&self, job: &Assignment, output: Output, stop: &StopSignal) -> Outcome {
+        match job.kind.as_ref().and_then(|kind| self.kinds.get(kind)) {
+            Some(Runner::Builtin(builtin)) => builtin::run(*builtin, job, output, stop).await,
+            Some(Runner::Command(process)) => command::run(process, job, output, stop).await,
+            Some(Runner::Serve(pool)) => pool.run(job, output, stop).await,
+            None => {
+                let offered: Vec<&str> = self.kinds.keys().map(Kind::as_str).collect();
+                Outcome::permanent(format!(
+                    "this worker does not run jobs of kind {:?}, only: {}",
+                    job.kind_text,
+                    offered.join(", ")
+                ))
+            }
+        }
+    }
+
+    /// Ends processes that wait for jobs.
+    pub(crate) async fn shut_down(&self) {
+        for runner in self.kinds.values() {
+            match runner {
+                Runner::Builtin(_) | Runner::Command(_) => {}
+                Runner::Serve(pool) => pool.shut_down().await,
+            }
+        }
+    }
+}
