@@ -1,0 +1,3 @@
+//! The `orchestrator` command.
+
+fn main() {}
