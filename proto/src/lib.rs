@@ -12,5 +12,8 @@ pub mod v1 {
     tonic::include_proto!("orch.v1");
 }
 
+/// The type of the wire's byte strings.
+pub use prost::bytes::Bytes;
+
 /// The descriptor set of `orch.v1`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/orch_v1.bin"));

@@ -4,8 +4,9 @@ use orch_core::id::{ContractName, ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
+use orch_core::state::Submission;
 use orch_core::time::{Span, Timestamp};
-use orch_proto::convert::{Faults, MAX_SPAN, MAX_TIMESTAMP, Submission};
+use orch_proto::convert::{Faults, MAX_SPAN, MAX_TIMESTAMP};
 use orch_proto::v1;
 use proptest::option;
 use proptest::prelude::*;
@@ -116,7 +117,8 @@ proptest! {
     fn a_submission_survives_the_wire(queues in proptest::collection::vec(queue(), 0..3), jobs in proptest::collection::vec(job(), 0..5)) {
         let submission = Submission { contracts: Vec::new(), queues, jobs };
         let wire = v1::SubmitRequest::try_from(&submission).unwrap();
-        prop_assert_eq!(Submission::try_from(wire), Ok(submission));
+        let back = Submission::try_from(wire).unwrap();
+        prop_assert_eq!((back.queues, back.jobs), (submission.queues, submission.jobs));
     }
 
     #[test]

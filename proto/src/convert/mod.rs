@@ -9,6 +9,5 @@ mod states;
 mod submission;
 
 pub use fault::{Fault, Faults, MAX_FAULTS};
-pub use specs::{MAX_DEPENDENCIES, MAX_SPAN, MAX_TEXT_BYTES, MAX_TIMESTAMP};
+pub use specs::{MAX_DEPENDENCY_BYTES, MAX_SPAN, MAX_TIMESTAMP};
 pub use states::{UnknownState, failure_class_name, job_state_name};
-pub use submission::Submission;

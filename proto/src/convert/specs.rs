@@ -5,6 +5,7 @@
 
 use orch_core::id::{ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
+use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
 use orch_core::time::{Span, Timestamp};
@@ -12,11 +13,8 @@ use orch_core::time::{Span, Timestamp};
 use super::Faults;
 use crate::v1;
 
-/// The most bytes of a job's name, idempotency key or the name of a dependency.
-pub const MAX_TEXT_BYTES: usize = 256;
-
-/// The most jobs that one job may wait for.
-pub const MAX_DEPENDENCIES: usize = 1000;
+/// The most bytes of the names of a job's dependencies together: its record must fit into a line of the ledger.
+pub const MAX_DEPENDENCY_BYTES: usize = 256 * 1024;
 
 /// The longest delay, timeout or wait: 100 years of 365 days.
 pub const MAX_SPAN: Span = Span::seconds(100 * 365 * 86_400);
@@ -215,8 +213,9 @@ fn optional(text: String) -> Option<String> {
 
 /// Texts for people: short, and without control characters, which would break lines and terminals.
 fn text(text: String) -> Result<String, String> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(format!("{} bytes, at most {MAX_TEXT_BYTES} are allowed", text.len()));
+    let chars = text.chars().count();
+    if chars > MAX_NAME_CHARS {
+        return Err(format!("{chars} characters, at most {MAX_NAME_CHARS} are allowed"));
     }
     match text.chars().find(|c| c.is_control()) {
         Some(c) => Err(format!("holds the control character {c:?}")),
@@ -227,6 +226,11 @@ fn text(text: String) -> Result<String, String> {
 fn dependencies(names: Vec<String>, faults: &mut Faults) -> Vec<String> {
     if names.len() > MAX_DEPENDENCIES {
         faults.push("depends_on", format_args!("{} names, at most {MAX_DEPENDENCIES} are allowed", names.len()));
+        return Vec::new();
+    }
+    let bytes: usize = names.iter().map(String::len).sum();
+    if bytes > MAX_DEPENDENCY_BYTES {
+        faults.push("depends_on", format_args!("{bytes} bytes of names, at most {MAX_DEPENDENCY_BYTES} are allowed"));
         return Vec::new();
     }
     let mut checked = Vec::with_capacity(names.len());

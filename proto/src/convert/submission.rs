@@ -1,9 +1,8 @@
 //! One submit: contracts, queues and jobs, checked as a whole.
 
 use orch_core::contract::ContractSpec;
-use orch_core::job::JobSpec;
 use orch_core::json;
-use orch_core::queue::QueueSpec;
+use orch_core::state::Submission;
 
 use super::Faults;
 use crate::v1;
@@ -11,18 +10,7 @@ use crate::v1;
 /// The largest contract, in bytes of JSON: it must fit into a line of the ledger.
 const CONTRACT_LIMITS: json::Limits = json::Limits { max_bytes: 256 * 1024, max_depth: 64 };
 
-/// What a `SubmitRequest` asks for, each part checked for itself. Whether names refer to something is the engine's
-/// to say.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Submission {
-    /// Contracts to register.
-    pub contracts: Vec<ContractSpec>,
-    /// Queues to define.
-    pub queues: Vec<QueueSpec>,
-    /// Jobs to submit, in order.
-    pub jobs: Vec<JobSpec>,
-}
-
+/// Each part is checked for itself; whether names refer to something is the engine's to say.
 impl TryFrom<v1::SubmitRequest> for Submission {
     type Error = Faults;
 
