@@ -1,0 +1,70 @@
+//! How many candidates one core judges in a second: `cargo run --release -p orch-core --example judge_rate`.
+//!
+//! The candidate is about 200 bytes: four properties, one tolerance rule, one numeric identity field.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use orch_core::contract::{AcceptedSet, Contract, ContractSpec, Screened};
+use orch_core::id::Seq;
+use orch_core::job::Payload;
+use serde_json::json;
+
+const CANDIDATES: u32 = 400_000;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let spec: ContractSpec = serde_json::from_value(json!({
+        "contract": "zeta-zeros",
+        "version": 1,
+        "schema": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["n", "t", "root_val", "meta"],
+            "properties": {
+                "n": {"type": "integer", "minimum": 1},
+                "t": {"type": "number", "exclusiveMinimum": 0},
+                "root_val": {"type": "number"},
+                "meta": {"type": "object"},
+            },
+        },
+        "tolerance": [{"field": "root_val", "abs_lt": {"payload": "eps_root"}}],
+        "identity": [{"field": "t", "quantum": 1e-6}],
+    }))?;
+    let screen = Arc::new(Contract::compile(spec)?).bind(&Payload::from_value(&json!({"eps_root": 1e-8})))?;
+    let texts: Vec<String> = (0..CANDIDATES).map(candidate).collect();
+    println!("candidate: {} bytes, {}", texts[0].len(), texts[0]);
+    for _ in 0..5 {
+        let start = Instant::now();
+        let screened: Vec<Screened> =
+            texts.iter().map(|text| screen.judge(text.as_bytes())).collect::<Result<_, _>>()?;
+        let judged = start.elapsed();
+        let mut accepted = AcceptedSet::new();
+        let start = Instant::now();
+        for (seq, candidate) in (1..).zip(&screened) {
+            if black_box(accepted.find(candidate)).is_none() {
+                accepted.insert(candidate.digest(), candidate.offsets(), Seq(seq));
+            }
+        }
+        let compared = start.elapsed();
+        println!(
+            "judge {:.0} ns, find and insert {:.0} ns a candidate; {} distinct, {:.1} bytes each",
+            judged.as_nanos() as f64 / f64::from(CANDIDATES),
+            compared.as_nanos() as f64 / f64::from(CANDIDATES),
+            accepted.len(),
+            accepted.heap_bytes() as f64 / accepted.len() as f64,
+        );
+    }
+    Ok(())
+}
+
+fn candidate(n: u32) -> String {
+    let t = 14.134_725_141_734_695 + f64::from(n) * 0.618_033_988_749_894_8;
+    let root_val = 1e-9 / f64::from(n + 3);
+    format!(
+        "{{\"n\": {}, \"t\": {t}, \"root_val\": {root_val:e}, \"meta\": {{\"method\": \"riemann-siegel C0-C4, Gram point bisection\", \"iters\": {}, \"host\": \"worker-{}\", \"phase\": 0.25}}}}",
+        n + 1,
+        n % 17,
+        n % 64,
+    )
+}

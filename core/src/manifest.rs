@@ -1,1 +1,0 @@
-//! What `orchctl submit -f` reads.
