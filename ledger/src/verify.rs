@@ -262,6 +262,11 @@ impl<'a> Report<'a> {
         let mut last = None;
         for (i, part) in parts.into_iter().enumerate() {
             let Part { first, counts, checked } = part;
+            if let Some(expected) = before.map(|link| link.seq.next()).filter(|expected| *expected != first) {
+                // A start stops here too, before it looks into the segment.
+                self.find(Place::file(layout::segment(first)), Fault::Segment { expected, found: Some(first) });
+                before = None;
+            }
             let segment = match checked {
                 Ok(segment) => segment,
                 Err((place, fault)) => {
@@ -272,7 +277,7 @@ impl<'a> Report<'a> {
                 }
             };
             if let Some(link) = before {
-                self.joint(first, &segment, link);
+                self.joint(&segment, link);
             }
             before = Some(segment.link);
             if i + 1 < count
@@ -299,18 +304,17 @@ impl<'a> Report<'a> {
     }
 
     /// A segment must go on where the one before it ended.
-    fn joint(&mut self, first: Seq, segment: &Segment, before: Link) {
-        let name = layout::segment(first);
-        if first != before.seq.next() {
-            let fault = Fault::Segment { expected: before.seq.next(), found: Some(first) };
-            self.find(Place::file(name), fault);
-        } else if segment.lines > 0 && segment.before.chain != before.chain {
-            let expected = format!("previous chain link {}", before.chain);
-            let fault = Fault::Header { expected, found: segment.before.chain.to_string() };
-            self.find(Place { file: name, line: 1, offset: 0 }, fault);
-        } else if segment.lines > 0 && segment.before.batch != before.batch {
+    fn joint(&mut self, segment: &Segment, before: Link) {
+        if segment.lines == 0 || segment.before == before {
+            return;
+        }
+        let place = Place { file: layout::segment(segment.first), line: 1, offset: 0 };
+        if segment.before.chain == before.chain {
             let fault = ChainFault::Batch { expected: before.batch + 1, found: segment.before.batch + 1 };
-            self.find(Place { file: name, line: 1, offset: 0 }, fault.into());
+            self.find(place, fault.into());
+        } else {
+            let expected = format!("previous chain link {}", before.chain);
+            self.find(place, Fault::Header { expected, found: segment.before.chain.to_string() });
         }
     }
 

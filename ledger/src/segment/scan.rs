@@ -79,7 +79,7 @@ impl<'f> Scanner<'f> {
 /// The length of a file without the zeros at its end: space that was claimed and not used yet. No line has a zero in it.
 pub(crate) fn used_len(file: &dyn File) -> io::Result<u64> {
     let mut end = file.len()?;
-    let mut block = vec![0; 256 * 1024];
+    let mut block = vec![0; usize::try_from(end).unwrap_or(usize::MAX).min(256 << 10)];
     while end > 0 {
         let start = end.saturating_sub(block.len() as u64);
         let len = usize::try_from(end - start).unwrap_or(block.len());
