@@ -81,6 +81,9 @@ impl Compactor {
     /// # Errors
     /// [`CompactError::Damaged`] if it is not the line that must follow, and whatever of its record does not fit.
     pub fn push_line(&mut self, raw: &[u8]) -> Result<(), CompactError> {
+        if self.has_enough() {
+            return Ok(());
+        }
         let line = line::decode(raw).map_err(|fault| unreadable(self.next, fault))?;
         self.push(&line)
     }
