@@ -16,6 +16,7 @@ pub mod liveness;
 pub mod manifest;
 pub mod policy;
 pub mod queue;
+pub mod receipt;
 pub mod record;
 pub mod state;
 pub mod summary;

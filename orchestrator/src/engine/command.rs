@@ -1,11 +1,12 @@
 //! Commands as the engine runs them: decide now, answer after the sync.
 
 use orch_core::id::Seq;
+use orch_core::receipt::Receipt;
 use orch_core::time::{Now, Tick};
 use tokio::sync::oneshot;
 
 use super::handle::{CallError, Replied};
-use super::{Engine, Receipt};
+use super::Engine;
 
 /// Something a caller wants of the engine.
 pub trait Command: Send + 'static {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use orch_core::id::Seq;
+use orch_core::receipt::Receipt;
 use orch_core::time::Now;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::command::{Command, Envelope, Pending, Step};
-use super::{Engine, Receipt};
+use super::Engine;
 
 /// The most commands on their way: with the edge's bound of 4 MiB a message, and most far below 10 KiB, it bounds
 /// the memory of a flood, and is enough for thousands of workers that wait in a long poll besides.
@@ -71,8 +72,16 @@ impl Handle {
     /// # Errors
     /// [`CallError`].
     pub async fn call_in_turn<C: Command>(&self, command: C) -> Result<Replied<C::Answer>, CallError> {
+        self.begin(command).await?.answer().await
+    }
+
+    /// Hands a command in, behind all that were handed in before it; its answer is awaited separately.
+    ///
+    /// # Errors
+    /// [`CallError::Stopped`].
+    pub async fn begin<C: Command>(&self, command: C) -> Result<Begun<C::Answer>, CallError> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| CallError::Stopped)?;
-        self.send(command, room).await
+        self.hand_in(command, room)
     }
 
     /// Runs a command that may wait for a long time (a long poll), in a room of its own.
@@ -113,12 +122,29 @@ impl Handle {
     async fn send<C: Command>(
         &self,
         command: C,
-        room: tokio::sync::OwnedSemaphorePermit,
+        room: OwnedSemaphorePermit,
     ) -> Result<Replied<C::Answer>, CallError> {
+        self.hand_in(command, room)?.answer().await
+    }
+
+    fn hand_in<C: Command>(&self, command: C, room: OwnedSemaphorePermit) -> Result<Begun<C::Answer>, CallError> {
         let (reply, answer) = oneshot::channel();
         let envelope = Box::new(Envelope::new(command, reply, room));
         self.sender.send(envelope).map_err(|_| CallError::Stopped)?;
-        answer.await.unwrap_or(Err(CallError::Stopped))
+        Ok(Begun(answer))
+    }
+}
+
+/// A command that was handed in.
+pub struct Begun<A>(oneshot::Receiver<Result<Replied<A>, CallError>>);
+
+impl<A> Begun<A> {
+    /// Its answer.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn answer(self) -> Result<Replied<A>, CallError> {
+        self.0.await.unwrap_or(Err(CallError::Stopped))
     }
 }
 

@@ -15,8 +15,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use orch_core::id::{JobId, LeaseId, Seq};
-use orch_core::job::Payload;
+use orch_core::job::{JobSpec, Payload};
 use orch_core::liveness::{Liveness, Registration};
+use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
 use orch_core::state::{Decision, State};
 use orch_core::time::{Now, Span};
@@ -25,8 +26,7 @@ use orch_proto::v1::Hardware;
 
 pub use batch::Fatal;
 pub use command::{Command, Pending, Step};
-pub use handle::{CallError, Handle, Replied};
-pub use receipts::Receipt;
+pub use handle::{Begun, CallError, Handle, Replied};
 pub use thread::{Clock, EngineThread, spawn};
 
 /// What a worker says of itself, with the hardware as the wire describes it: the engine only keeps it for listings.
@@ -116,7 +116,7 @@ impl Engine {
     /// If the record cannot be read: it was when it was replayed or written, so the disk is failing under us, and an
     /// orchestrator that cannot read its ledger must end.
     pub fn payload(&self, job: JobId) -> Payload {
-        payload(&self.ledger, job)
+        spec(&self.ledger, job).payload
     }
 
     /// Takes the events of a decision: each is staged for the next commit and applied.
@@ -183,11 +183,11 @@ impl Engine {
     }
 }
 
-/// The payload of a job, from the ledger. See [`Engine::payload`].
+/// A job as it was submitted, from the ledger. It panics as [`Engine::payload`] does.
 #[allow(clippy::panic)]
-fn payload(ledger: &Ledger, job: JobId) -> Payload {
+fn spec(ledger: &Ledger, job: JobId) -> JobSpec {
     match ledger.read(job.0) {
-        Ok(Record { event: Event::JobSubmitted(submitted), .. }) => submitted.spec.payload,
+        Ok(Record { event: Event::JobSubmitted(submitted), .. }) => submitted.spec,
         Ok(record) => panic!("record {job} is no job but {:?}", record.event),
         Err(error) => panic!("record {job} of the ledger cannot be read: {error}"),
     }

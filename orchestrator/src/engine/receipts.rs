@@ -4,15 +4,7 @@ use std::collections::VecDeque;
 
 use orch_core::digest::Digest;
 use orch_core::id::Seq;
-
-/// Proof of what was acknowledged: a record, and the chain link of the batch that holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The last record that the receipt speaks for.
-    pub seq: Seq,
-    /// The chain link of its batch.
-    pub chain: Digest,
-}
+use orch_core::receipt::Receipt;
 
 /// The last batches and their links: 40 bytes each, enough for every worker that asks again after a restart.
 const REMEMBERED: usize = 100_000;

@@ -5,23 +5,27 @@ use std::sync::Arc;
 use orch_core::contract::Contract;
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::job::Payload;
-use orch_core::record::FailureClass;
+use orch_core::record::{Event, FailureClass, Record};
 use orch_core::state::{BatchAnswer, CompleteAnswer, Judged, ResultsRefusal};
 use orch_core::time::Now;
 
 use crate::engine::{Command, Engine, Step};
 
-/// Asks by what the candidates of a lease are judged, before the first batch.
+/// Asks whose a lease is and by what its candidates are judged, if that is not known since its grant.
 pub struct DescribeLease {
     /// The lease, current or ended and remembered.
     pub lease: LeaseId,
 }
 
-/// By what the candidates of a lease are judged.
+/// Whose a lease is, and by what its candidates are judged.
 #[derive(Clone)]
 pub struct LeaseTerms {
     /// The job.
     pub job: JobId,
+    /// The how-manieth lease of the job.
+    pub attempt: u32,
+    /// The grantee.
+    pub worker: WorkerId,
     /// The contract; None: every candidate is rejected.
     pub contract: Option<Arc<Contract>>,
     /// The job's payload, to which the contract's bounds may refer.
@@ -34,26 +38,18 @@ impl Command for DescribeLease {
     const WRITES: bool = false;
 
     fn run(&mut self, engine: &mut Engine, _now: Now) -> Step<Self::Answer> {
-        let current = engine.state.leases().get(&self.lease);
-        let granted = match current {
-            Some(held) => Some((held.job, held.contract.clone())),
-            // A resend after the end: the grant's record says under which contract.
-            None => engine.state.ended(self.lease).map(|ended| {
-                let contract = match engine.ledger.read(self.lease.0) {
-                    Ok(orch_core::record::Record {
-                        event: orch_core::record::Event::LeaseGranted { contract, .. },
-                        ..
-                    }) => contract,
-                    Ok(_) | Err(_) => None,
-                };
-                (ended.job, contract)
-            }),
+        if !engine.state.leases().contains_key(&self.lease) && engine.state.ended(self.lease).is_none() {
+            return Step::Answer(None);
+        }
+        // The grant's record has it all, also for a resend after the end.
+        let Ok(Record { event: Event::LeaseGranted { job, attempt, worker, contract, .. }, .. }) =
+            engine.ledger.read(self.lease.0)
+        else {
+            return Step::Answer(None);
         };
-        Step::Answer(granted.map(|(job, contract)| {
-            let registered = contract.and_then(|reference| engine.state.contracts().get(&reference));
-            let contract = registered.and_then(|registered| registered.contract.clone());
-            LeaseTerms { job, contract, payload: engine.payload(job) }
-        }))
+        let registered = contract.and_then(|reference| engine.state.contracts().get(&reference));
+        let contract = registered.and_then(|registered| registered.contract.clone());
+        Step::Answer(Some(LeaseTerms { job, attempt, worker, contract, payload: engine.payload(job) }))
     }
 }
 

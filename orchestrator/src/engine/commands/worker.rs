@@ -1,12 +1,17 @@
 //! Registration, leases and heartbeats.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use orch_core::contract::Contract;
 use orch_core::id::{LeaseId, WorkerId};
 use orch_core::liveness::{Order, Progress};
+use orch_core::receipt::Receipt;
 use orch_core::record::ExpiryCause;
 use orch_core::state::{Granted, LeaseRequest, Outcome};
 use orch_core::time::{Now, Span, Tick};
 
-use crate::engine::{Command, Engine, Receipt, Step, WorkerRegistration};
+use crate::engine::{Command, Engine, Step, WorkerRegistration};
 
 /// Makes a worker known. Leases that it no longer knows are ended: it lost them, in a crash.
 pub struct RegisterWorker {
@@ -82,12 +87,12 @@ pub struct LeaseJobs {
 }
 
 /// What a worker that asked for jobs gets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum LeaseAnswer {
     /// Leases; none if there is nothing to do.
     Granted {
         /// The leases.
-        leases: Vec<(Granted, JobNames)>,
+        leases: Vec<(Granted, LeaseContext)>,
         /// What is wanted of the worker besides.
         order: Order,
     },
@@ -95,13 +100,17 @@ pub enum LeaseAnswer {
     Unregistered,
 }
 
-/// Names of a job that its worker passes on to the runner.
-#[derive(Clone, Debug)]
-pub struct JobNames {
-    /// Its queue.
+/// What else belongs to a lease: names for the runner, and the contract that will judge.
+#[derive(Clone)]
+pub struct LeaseContext {
+    /// The job's queue.
     pub queue: orch_core::id::QueueName,
-    /// Its kind.
+    /// The job's kind.
     pub kind: orch_core::id::Kind,
+    /// The job's name, empty if it has none.
+    pub name: String,
+    /// The contract, ready to judge.
+    pub contract: Option<Arc<Contract>>,
 }
 
 impl Command for LeaseJobs {
@@ -129,20 +138,26 @@ impl Command for LeaseJobs {
 }
 
 impl Engine {
-    fn grant(&mut self, request: &LeaseRequest, now: Now) -> Vec<(Granted, JobNames)> {
+    fn grant(&mut self, request: &LeaseRequest, now: Now) -> Vec<(Granted, LeaseContext)> {
         if !self.state.has_ready(&request.kinds) {
             return Vec::new();
         }
         let ledger = &self.ledger;
-        let decision = self.state.lease(request, &mut |job| super::super::payload(ledger, job));
+        let mut names = HashMap::new();
+        let decision = self.state.lease(request, &mut |job| {
+            let spec = crate::engine::spec(ledger, job);
+            names.extend(spec.name.map(|name| (job, name)));
+            spec.payload
+        });
         let granted = self.record(decision, now);
-        let names = |granted: &Granted| {
-            self.state.job(granted.job).map(|job| {
-                let (queue, kind, _) = self.state.lane(job);
-                JobNames { queue: queue.clone(), kind: kind.clone() }
-            })
+        let mut context = |granted: &Granted| {
+            let (queue, kind, _) = self.state.lane(self.state.job(granted.job)?);
+            let registered = granted.contract.as_ref().and_then(|reference| self.state.contracts().get(reference));
+            let contract = registered.and_then(|registered| registered.contract.clone());
+            let name = names.remove(&granted.job).unwrap_or_default();
+            Some(LeaseContext { queue: queue.clone(), kind: kind.clone(), name, contract })
         };
-        granted.into_iter().filter_map(|granted| names(&granted).map(|names| (granted, names))).collect()
+        granted.into_iter().filter_map(|granted| context(&granted).map(|context| (granted, context))).collect()
     }
 
     /// Whether this ledger gave the receipt: it has the record, and, as far back as links are remembered, under this
@@ -159,6 +174,8 @@ pub struct Heartbeat {
     pub worker: WorkerId,
     /// Every lease that it holds.
     pub leases: Vec<(LeaseId, Progress)>,
+    /// The newest receipt that it holds.
+    pub last_receipt: Option<Receipt>,
 }
 
 /// How a lease stands, for its worker.
@@ -183,6 +200,10 @@ impl Command for Heartbeat {
     const WRITES: bool = false;
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<HeartbeatAnswer> {
+        // A worker that holds a receipt of another ledger is sent to register, where it hears why it may not.
+        if self.last_receipt.is_some_and(|receipt| !engine.gave(&receipt)) {
+            return Step::Answer(None);
+        }
         let Some(order) = engine.liveness.seen(&self.worker, now) else { return Step::Answer(None) };
         let mut standings = Vec::with_capacity(self.leases.len());
         for (lease, progress) in &self.leases {

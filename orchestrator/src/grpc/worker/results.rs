@@ -1,0 +1,169 @@
+//! The results stream: candidates are screened here, in parallel with the engine, and answered in the order in which
+//! they came.
+//!
+//! A reader screens each batch and hands it to the engine; a writer awaits the engine's answers in order. What lies
+//! between them is bounded, and when it is full the reader stops, which holds the worker back by flow control.
+
+use std::sync::Arc;
+
+use orch_core::id::WorkerId;
+use orch_core::state::{BatchAnswer, CompleteAnswer, ResultsRefusal};
+use orch_proto::convert::{self, ResultsAction, ResultsMessage};
+use orch_proto::error::Reason;
+use orch_proto::v1;
+use orch_proto::v1::submit_results_response::Answer;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::terms::TermsCache;
+use super::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES, MAX_UNACKED_BYTES, refused};
+use crate::engine::commands::results::{CompleteJob, FailJob, JudgeBatch};
+use crate::engine::{Begun, CallError, Handle};
+
+/// Messages of one stream that await their sync: the most full batches that its window of bytes allows, and room for
+/// the many small ones of short jobs.
+const MAX_AHEAD: usize = 64 * MAX_UNACKED_BYTES / MAX_BATCH_BYTES;
+
+type Sender = mpsc::Sender<Result<v1::SubmitResultsResponse, Status>>;
+
+/// A message that the engine has, or that was refused before it.
+struct Awaited {
+    lease: u64,
+    number: u64,
+    answer: AwaitedAnswer,
+}
+
+enum AwaitedAnswer {
+    Verdicts(Begun<Result<BatchAnswer, ResultsRefusal>>),
+    End(Begun<Result<CompleteAnswer, ResultsRefusal>>),
+    Refused(v1::ResultsRefused),
+}
+
+/// Serves one stream.
+pub(super) fn serve(
+    messages: Streaming<v1::SubmitResultsRequest>,
+    handle: Handle,
+    terms: Arc<TermsCache>,
+) -> ReceiverStream<Result<v1::SubmitResultsResponse, Status>> {
+    let (sender, answers) = mpsc::channel(16);
+    let (ahead, awaited) = mpsc::channel(MAX_AHEAD);
+    let errors = sender.clone();
+    tokio::spawn(async move {
+        let reader = Reader { messages, handle, terms, worker: None };
+        if let Err(status) = reader.run(ahead).await {
+            let _ = errors.send(Err(status)).await;
+        }
+    });
+    tokio::spawn(write(awaited, sender));
+    ReceiverStream::new(answers)
+}
+
+/// Takes messages as they come.
+struct Reader {
+    messages: Streaming<v1::SubmitResultsRequest>,
+    handle: Handle,
+    terms: Arc<TermsCache>,
+    worker: Option<WorkerId>,
+}
+
+impl Reader {
+    async fn run(mut self, ahead: mpsc::Sender<Awaited>) -> Result<(), Status> {
+        while let Some(message) = self.messages.message().await? {
+            let message: ResultsMessage = message.try_into()?;
+            let lease = message.lease.get();
+            let number = match &message.action {
+                ResultsAction::Batch { number, .. } => *number,
+                ResultsAction::Complete { .. } | ResultsAction::Fail { .. } => 0,
+            };
+            let answer = self.take(message).await?;
+            // The writer is gone: so is the worker.
+            if ahead.send(Awaited { lease, number, answer }).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, message: ResultsMessage) -> Result<AwaitedAnswer, Status> {
+        let ResultsMessage { worker, lease, action } = message;
+        if let Some(worker) = worker {
+            self.worker = Some(worker);
+        }
+        let Some(worker) = self.worker.clone() else {
+            return Err(Status::invalid_argument("worker: is missing in the first message of the stream"));
+        };
+        match action {
+            ResultsAction::Batch { number, candidates } => {
+                let bytes: usize = candidates.iter().map(|candidate| candidate.len()).sum();
+                if candidates.len() > MAX_BATCH_CANDIDATES || bytes > MAX_BATCH_BYTES {
+                    return Ok(AwaitedAnswer::Refused(too_large(number, candidates.len(), bytes)));
+                }
+                let Some(terms) = self.terms.get(&self.handle, lease).await.map_err(refused)? else {
+                    return Ok(AwaitedAnswer::Refused(convert::refused(&ResultsRefusal::LeaseLost(lease), number)));
+                };
+                let candidates = candidates.iter().map(|candidate| terms.judge(candidate)).collect();
+                let begun = self.handle.begin(JudgeBatch { worker, lease, number, candidates }).await;
+                Ok(AwaitedAnswer::Verdicts(begun.map_err(refused)?))
+            }
+            ResultsAction::Complete { batches } => {
+                let begun = self.handle.begin(CompleteJob { worker, lease, batches }).await;
+                Ok(AwaitedAnswer::End(begun.map_err(refused)?))
+            }
+            ResultsAction::Fail { class, message } => {
+                let begun = self.handle.begin(FailJob { worker, lease, class, message }).await;
+                Ok(AwaitedAnswer::End(begun.map_err(refused)?))
+            }
+        }
+    }
+}
+
+fn too_large(number: u64, candidates: usize, bytes: usize) -> v1::ResultsRefused {
+    let message = format!(
+        "batch {number} has {candidates} candidates of {bytes} bytes in all, at most {MAX_BATCH_CANDIDATES} of \
+         {MAX_BATCH_BYTES} bytes are allowed"
+    );
+    v1::ResultsRefused { reason: Reason::BatchTooLarge.as_str().to_owned(), message, number, ..Default::default() }
+}
+
+/// Sends the engine's answers in the order of the messages.
+async fn write(mut awaited: mpsc::Receiver<Awaited>, sender: Sender) {
+    while let Some(Awaited { lease, number, answer }) = awaited.recv().await {
+        let answer = match answer {
+            AwaitedAnswer::Refused(refusal) => Ok(Answer::Refused(refusal)),
+            AwaitedAnswer::Verdicts(begun) => match begun.answer().await {
+                Ok(replied) => Ok(match replied.answer {
+                    Ok(verdicts) => Answer::Verdicts(convert::verdicts(verdicts, replied.receipt)),
+                    Err(refusal) => Answer::Refused(convert::refused(&refusal, number)),
+                }),
+                Err(error) => unwritten(error, number),
+            },
+            AwaitedAnswer::End(begun) => match begun.answer().await {
+                Ok(replied) => Ok(match replied.answer {
+                    Ok(end) => Answer::Ended(convert::ended(end, replied.receipt)),
+                    Err(refusal) => Answer::Refused(convert::refused(&refusal, number)),
+                }),
+                Err(error) => unwritten(error, number),
+            },
+        };
+        let ended = answer.is_err();
+        let response = answer.map(|answer| v1::SubmitResultsResponse { lease, answer: Some(answer) });
+        if sender.send(response).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// A message that the engine did not take: the worker keeps it and sends it again, unless the orchestrator stops.
+fn unwritten(error: CallError, number: u64) -> Result<Answer, Status> {
+    match error {
+        CallError::Stopped => Err(refused(error)),
+        CallError::Overloaded | CallError::ReadOnly(_) => Ok(Answer::Refused(v1::ResultsRefused {
+            reason: Reason::ReadOnly.as_str().to_owned(),
+            message: error.to_string(),
+            expected_batch: 0,
+            retry_after_ms: 1000,
+            number,
+        })),
+    }
+}
