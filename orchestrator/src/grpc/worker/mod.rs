@@ -171,7 +171,7 @@ impl WorkerService for Workers {
             let kept = match terms {
                 Some(terms) if Some(&terms.worker) == sender.as_ref() => {
                     // A log that cannot be written is lost; the job is not.
-                    self.logs.append(terms.job, terms.attempt, &text).await.map_or(0, |appended| appended.kept)
+                    self.logs.append(terms.job, terms.attempt, text).await.map_or(0, |appended| appended.kept)
                 }
                 Some(_) | None => 0,
             };
