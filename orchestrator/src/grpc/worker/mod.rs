@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orch_core::id::{LeaseId, WorkerId};
+use orch_core::policy::LeasePolicy;
 use orch_core::state::Granted;
 use orch_core::time::Span;
 use orch_proto::convert::{self, AskForJobs, Faults, HeartbeatReport, LogPiece, Register, Release};
@@ -23,28 +24,32 @@ use crate::engine::{CallError, Handle};
 use crate::logs::JobLogs;
 use terms::{Terms, TermsCache};
 
-/// The most bytes of one batch of candidates: with every candidate a line of its own, a batch is written at once.
-pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
-
-/// The most candidates of one batch: the record that judges it must fit into a line.
-pub const MAX_BATCH_CANDIDATES: usize = 4096;
-
-/// What a stream may have sent and not yet answered.
-const MAX_UNACKED_BYTES: usize = 8 * 1024 * 1024;
+/// What workers must keep to, as the configuration says.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The most bytes of one batch of candidates.
+    pub batch_bytes: u32,
+    /// The most candidates of one batch.
+    pub batch_candidates: u32,
+    /// What a stream may have sent and not yet answered, in bytes.
+    pub unacked_bytes: u32,
+    /// A worker that is silent for longer counts as lost.
+    pub stale_after: Span,
+}
 
 /// The service for workers.
 pub struct Workers {
     handle: Handle,
-    logs: Arc<JobLogs>,
+    logs: JobLogs,
     terms: Arc<TermsCache>,
     ledger: String,
-    stale_after: Span,
+    bounds: Bounds,
 }
 
 impl Workers {
     /// The service on an engine.
-    pub fn new(handle: Handle, logs: Arc<JobLogs>, ledger: String, stale_after: Span) -> Self {
-        Self { handle, logs, terms: Arc::default(), ledger, stale_after }
+    pub fn new(handle: Handle, logs: JobLogs, ledger: String, bounds: Bounds) -> Self {
+        Self { handle, logs, terms: Arc::default(), ledger, bounds }
     }
 
     /// A grant as its worker hears of it; what its results will need is kept at hand.
@@ -66,11 +71,6 @@ pub(crate) fn refused(error: CallError) -> Status {
     }
 }
 
-fn unregistered(worker: &WorkerId) -> Status {
-    let message = format!("worker {worker} is not registered here: the orchestrator was restarted, or forgot it");
-    WireError::new(Reason::UnknownWorker, message).into()
-}
-
 #[tonic::async_trait]
 impl WorkerService for Workers {
     async fn register_worker(
@@ -82,16 +82,19 @@ impl WorkerService for Workers {
         let command = RegisterWorker { worker, registration, leases, last_receipt };
         let replied = self.handle.call(command).await.map_err(refused)?;
         let registered = replied.answer.map_err(|refusal| WireError::new(Reason::WrongState, refusal.to_string()))?;
+        let Bounds { batch_bytes, batch_candidates, unacked_bytes, stale_after } = self.bounds;
+        // A worker may miss three heartbeats before it counts as lost.
+        let heartbeat_ms = LeasePolicy::default().heartbeat.0.min(stale_after.0 / 4).max(1);
         Ok(Response::new(v1::RegisterWorkerResponse {
             ledger: self.ledger.clone(),
             epoch: registered.epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lost: registered.lost.into_iter().map(LeaseId::get).collect(),
-            heartbeat_ms: orch_core::policy::LeasePolicy::default().heartbeat.0.min(self.stale_after.0 / 4).max(1),
-            stale_after_ms: self.stale_after.0,
-            max_batch_bytes: MAX_BATCH_BYTES as u32,
-            max_batch_candidates: MAX_BATCH_CANDIDATES as u32,
-            max_unacked_bytes: MAX_UNACKED_BYTES as u32,
+            heartbeat_ms,
+            stale_after_ms: stale_after.0,
+            max_batch_bytes: batch_bytes,
+            max_batch_candidates: batch_candidates,
+            max_unacked_bytes: unacked_bytes,
         }))
     }
 
@@ -142,7 +145,7 @@ impl WorkerService for Workers {
         &self,
         request: Request<Streaming<v1::SubmitResultsRequest>>,
     ) -> Result<Response<Self::SubmitResultsStream>, Status> {
-        let answers = results::serve(request.into_inner(), self.handle.clone(), Arc::clone(&self.terms));
+        let answers = results::serve(request.into_inner(), self.handle.clone(), Arc::clone(&self.terms), self.bounds);
         Ok(Response::new(answers))
     }
 

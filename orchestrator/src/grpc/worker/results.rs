@@ -17,13 +17,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::terms::TermsCache;
-use super::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES, MAX_UNACKED_BYTES, refused};
+use super::{Bounds, refused};
 use crate::engine::commands::results::{CompleteJob, FailJob, JudgeBatch};
 use crate::engine::{Begun, CallError, Handle};
 
-/// Messages of one stream that await their sync: the most full batches that its window of bytes allows, and room for
-/// the many small ones of short jobs.
-const MAX_AHEAD: usize = 64 * MAX_UNACKED_BYTES / MAX_BATCH_BYTES;
+/// Messages of one stream that await their sync: far more small ones, of short jobs, than one sync takes along.
+const MAX_AHEAD: usize = 512;
 
 type Sender = mpsc::Sender<Result<v1::SubmitResultsResponse, Status>>;
 
@@ -45,12 +44,13 @@ pub(super) fn serve(
     messages: Streaming<v1::SubmitResultsRequest>,
     handle: Handle,
     terms: Arc<TermsCache>,
+    bounds: Bounds,
 ) -> ReceiverStream<Result<v1::SubmitResultsResponse, Status>> {
     let (sender, answers) = mpsc::channel(16);
     let (ahead, awaited) = mpsc::channel(MAX_AHEAD);
     let errors = sender.clone();
     tokio::spawn(async move {
-        let reader = Reader { messages, handle, terms, worker: None };
+        let reader = Reader { messages, handle, terms, bounds, worker: None };
         if let Err(status) = reader.run(ahead).await {
             let _ = errors.send(Err(status)).await;
         }
@@ -64,6 +64,7 @@ struct Reader {
     messages: Streaming<v1::SubmitResultsRequest>,
     handle: Handle,
     terms: Arc<TermsCache>,
+    bounds: Bounds,
     worker: Option<WorkerId>,
 }
 
@@ -96,8 +97,10 @@ impl Reader {
         match action {
             ResultsAction::Batch { number, candidates } => {
                 let bytes: usize = candidates.iter().map(|candidate| candidate.len()).sum();
-                if candidates.len() > MAX_BATCH_CANDIDATES || bytes > MAX_BATCH_BYTES {
-                    return Ok(AwaitedAnswer::Refused(too_large(number, candidates.len(), bytes)));
+                let Bounds { batch_bytes, batch_candidates, .. } = self.bounds;
+                if candidates.len() > batch_candidates as usize || bytes > batch_bytes as usize {
+                    let refusal = too_large(number, candidates.len(), bytes, self.bounds);
+                    return Ok(AwaitedAnswer::Refused(refusal));
                 }
                 let Some(terms) = self.terms.get(&self.handle, lease).await.map_err(refused)? else {
                     return Ok(AwaitedAnswer::Refused(convert::refused(&ResultsRefusal::LeaseLost(lease), number)));
@@ -118,10 +121,11 @@ impl Reader {
     }
 }
 
-fn too_large(number: u64, candidates: usize, bytes: usize) -> v1::ResultsRefused {
+fn too_large(number: u64, candidates: usize, bytes: usize, bounds: Bounds) -> v1::ResultsRefused {
+    let Bounds { batch_bytes, batch_candidates, .. } = bounds;
     let message = format!(
-        "batch {number} has {candidates} candidates of {bytes} bytes in all, at most {MAX_BATCH_CANDIDATES} of \
-         {MAX_BATCH_BYTES} bytes are allowed"
+        "batch {number} has {candidates} candidates of {bytes} bytes in all, at most {batch_candidates} of \
+         {batch_bytes} bytes are allowed"
     );
     v1::ResultsRefused { reason: Reason::BatchTooLarge.as_str().to_owned(), message, number, ..Default::default() }
 }
