@@ -1,0 +1,129 @@
+//! What can be asked on the command line. Texts here are `orchctl --help`, so they teach.
+
+mod admin;
+mod global;
+mod jobs;
+mod ledger;
+mod submit;
+mod values;
+
+pub use admin::{
+    CompletionArgs, ConfigCommand, ContractCommand, ContractTestArgs, ImportLegacyArgs, QueueCommand, StateCommand,
+    StateExportArgs, StatsArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
+};
+pub use global::{Color, Format, GlobalArgs};
+pub use jobs::{
+    CancelArgs, JobCommand, JobFilterArgs, ListArgs, LogsArgs, RetryFailedArgs, RunArgs, ShowArgs, WaitArgs,
+};
+pub use ledger::{LedgerCatArgs, LedgerCommand, LedgerHeadArgs, LedgerTailArgs, LedgerVerifyArgs, RecordFilterArgs};
+pub use submit::{EnqueueArgs, ImportArgs, SubmitArgs};
+
+use clap::{Parser, Subcommand};
+
+/// The command line of an Orch cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "orchctl",
+    version,
+    about = "Drive an Orch cluster: submit work, watch it, and take the verified results out",
+    long_about = "Drive an Orch cluster: submit work, watch it, and take the verified results out.\n\n\
+        An orchestrator holds queues of jobs. Workers lease jobs, compute, and send candidates back; the \
+        orchestrator judges each candidate by the queue's contract and writes what it accepts to an append-only \
+        ledger. orchctl talks to the orchestrator over gRPC, and reads ledgers on disk without one.",
+    after_help = EXIT_CODES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Examples:
+  orchctl submit -f examples/zeta-zeros.yaml     define queues and contracts, submit jobs
+  orchctl run --drain                            wait until nothing is open
+  orchctl stats -o json                          the whole cluster as JSON
+  orchctl job list --state failed                what failed, and why
+  orchctl ledger verify /var/lib/orch            check every byte of a ledger
+
+Settings: a flag beats its ORCH_* variable, which beats the file ~/.config/orch/orchctl.yaml (or ORCH_CONFIG).
+
+Exit codes:
+  0  done                          7  not allowed (authentication, permission)
+  1  error                         8  no server answers
+  2  usage: bad command line       124  the time given was over first
+  3  not found                     130  stopped by Ctrl-C
+  4  a job failed
+  5  a job was cancelled";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Submit(SubmitArgs),
+    Enqueue(EnqueueArgs),
+    Import(ImportArgs),
+    Run(RunArgs),
+    Stats(StatsArgs),
+    RetryFailed(RetryFailedArgs),
+    /// Look at jobs, wait for them, cancel them, read their logs
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Look at queues, pause and resume them
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Look at workers, drain them, forget stale ones
+    #[command(subcommand)]
+    Worker(WorkerCommand),
+    /// Look at contracts and try them on candidates
+    #[command(subcommand)]
+    Contract(ContractCommand),
+    /// Verify, print and follow the ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// The orchestrator's state as JSON
+    #[command(subcommand)]
+    State(StateCommand),
+    ImportLegacy(ImportLegacyArgs),
+    /// The settings in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check the cluster from here and say what to fix
+    #[command(
+        long_about = "Check the cluster from here and say what to fix.\n\nLooks at: whether the server answers, \
+            versions, whether the ledger can be written, stale workers, queues whose jobs no worker can run, paused \
+            queues, failed jobs, the index, and the clocks of both machines. Ends with 1 if something is broken \
+            (a warning is not)."
+    )]
+    Doctor,
+    Completion(CompletionArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no summary");
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                assert!(arg.get_help().is_some(), "{path} {} has no help", arg.get_id());
+            }
+            command.get_subcommands().for_each(|inner| check(inner, &path));
+        }
+        check(&Cli::command(), "");
+    }
+}

@@ -1,0 +1,116 @@
+//! Arguments of the commands that bring work in.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use orch_core::id::{Kind, QueueName};
+use orch_core::time::{Span, Timestamp};
+
+/// Submit contracts, queues and jobs from YAML files
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Submit contracts, queues and jobs from YAML files.\n\nA file holds any number of documents \
+        (separated by ---): contracts, queues, jobs, and ranges cut into jobs; docs/cli.md and examples/ show \
+        each. Everything in all files is submitted in one step: all of it or nothing. Submitting the same file \
+        again changes nothing for contracts and queues that are the same, and for jobs that carry an \
+        idempotency_key. Prints the ids of the jobs.",
+    after_help = "Examples:\n  \
+        orchctl submit -f examples/zeta-zeros.yaml\n  \
+        orchctl submit -f queues.yaml -f jobs.yaml -o json\n  \
+        generate-jobs | orchctl submit -f -\n  \
+        orchctl submit -f jobs.yaml --dry-run          check the files, offline"
+)]
+pub struct SubmitArgs {
+    /// A file to submit; - is standard input; may be given several times
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// Check the files without a server, and say what would be submitted
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Put one job into a queue
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Put one job into a queue, and print its id. The queue must exist (`orchctl submit` defines it).",
+    after_help = "Examples:\n  \
+        orchctl enqueue sums --payload '{\"from\": 1, \"to\": 100}'\n  \
+        orchctl enqueue sums --payload @payload.json --priority 5 --delay 10m\n  \
+        id=$(orchctl enqueue sums --payload 7 -o name) && orchctl job wait $id"
+)]
+pub struct EnqueueArgs {
+    /// The queue
+    pub queue: QueueName,
+
+    /// What to compute, in JSON; @FILE reads it from a file, - from standard input
+    #[arg(short, long, value_name = "JSON", default_value = "null", allow_hyphen_values = true)]
+    pub payload: String,
+
+    /// The job's kind; without it, the queue's
+    #[arg(long)]
+    pub kind: Option<Kind>,
+
+    /// A name for people
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Higher goes first within the queue
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
+
+    /// Do not start before this long from now (10m)
+    #[arg(long, value_name = "DURATION")]
+    pub delay: Option<Span>,
+
+    /// Do not start before this time (2026-11-21T08:00:00Z)
+    #[arg(long, value_name = "TIME")]
+    pub not_before: Option<Timestamp>,
+
+    /// How long one attempt may run
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<Span>,
+
+    /// Failures until the job counts as failed
+    #[arg(long, value_name = "N")]
+    pub max_attempts: Option<u32>,
+
+    /// The same key with the same job again gives the same job instead of a second one
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+}
+
+/// Submit jobs in bulk from a file of JSON lines
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Submit jobs in bulk from a file of JSON lines.\n\nEach line is one job as in a YAML file: \
+        {\"queue\":\"sums\",\"payload\":{\"from\":1,\"to\":100}}. The file is streamed: it may be larger than \
+        memory. Lines that are not jobs are refused one by one, with their number, and the others go in; the exit \
+        code is then 1.\n\nSafe to repeat: a line without idempotency_key gets one derived from its job and from \
+        how often the same job stood in the file before, so that importing the file again, or a longer version of \
+        it, submits only what is new. --again TAG submits the same jobs once more on purpose.",
+    after_help = "Examples:\n  \
+        orchctl import jobs.jsonl --queue sums\n  \
+        zcat jobs.jsonl.gz | orchctl import - --queue sums\n  \
+        orchctl import jobs.jsonl --again second-round"
+)]
+pub struct ImportArgs {
+    /// The file; - is standard input
+    pub file: PathBuf,
+
+    /// The queue of lines that name none
+    #[arg(long)]
+    pub queue: Option<QueueName>,
+
+    /// Makes the derived keys different from those of earlier imports
+    #[arg(long, value_name = "TAG")]
+    pub again: Option<String>,
+
+    /// Jobs per chunk; each chunk is one durable step
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub chunk: u32,
+
+    /// Chunks that may be under way unanswered
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub window: u32,
+}

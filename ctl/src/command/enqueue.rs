@@ -1,0 +1,43 @@
+//! `orchctl enqueue`: one job.
+
+use orch_core::job::JobSpec;
+use orch_core::policy::RetryPatch;
+use orch_proto::v1;
+
+use super::input;
+use crate::args::EnqueueArgs;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::view::EnqueuedView;
+
+/// Submits the job and prints its id.
+pub async fn run(context: &Context, args: EnqueueArgs) -> Result<Exit, Failure> {
+    let queue = args.queue.to_string();
+    let spec = spec(args)?;
+    let client = context.connect().await?;
+    let request = v1::SubmitRequest { jobs: vec![(&spec).into()], ..v1::SubmitRequest::default() };
+    let mut admin = client.admin();
+    let answer = client.unary("cannot enqueue", admin.submit(request)).await?;
+    let Some(v1::SubmittedJob { job, existed }) = answer.jobs.first().copied() else {
+        return Err(Failure::error("the server's answer names no job"));
+    };
+    context.print(&EnqueuedView { job, existed, queue })?;
+    Ok(Exit::Done)
+}
+
+fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
+    let EnqueueArgs { queue, payload, kind, name, priority, delay, not_before, timeout, max_attempts, key } = args;
+    let spec = JobSpec {
+        kind,
+        name,
+        priority,
+        delay,
+        not_before,
+        timeout,
+        retry: RetryPatch { max_attempts, ..RetryPatch::default() },
+        idempotency_key: key,
+        ..JobSpec::new(queue, input::payload(&payload)?)
+    };
+    // The wire's own bounds, before anything is sent.
+    JobSpec::try_from(v1::JobSpec::from(&spec)).map_err(|faults| Failure::usage(format!("job: {faults}")))
+}

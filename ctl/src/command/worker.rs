@@ -1,0 +1,54 @@
+//! `orchctl worker`.
+
+use orch_core::id::WorkerId;
+use orch_proto::v1;
+
+use crate::args::{WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs};
+use crate::connect::Client;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::view::{CleanupView, DrainView, WorkerView, WorkersView};
+
+/// Lists, shows, drains or forgets workers.
+pub async fn run(context: &Context, command: WorkerCommand) -> Result<Exit, Failure> {
+    let client = context.connect().await?;
+    match command {
+        WorkerCommand::List => context.print(&WorkersView { workers: list(&client, String::new()).await? })?,
+        WorkerCommand::Show { worker } => context.print(&show(&client, &worker).await?)?,
+        WorkerCommand::Drain(args) => context.print(&drain(&client, args).await?)?,
+        WorkerCommand::Cleanup(args) => context.print(&cleanup(&client, args).await?)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// The workers, or the one of this name.
+pub async fn list(client: &Client, worker: String) -> Result<Vec<WorkerView>, Failure> {
+    let mut admin = client.admin();
+    let answer = client.unary("cannot list workers", admin.list_workers(v1::ListWorkersRequest { worker })).await?;
+    Ok(answer.workers.into_iter().map(WorkerView::from).collect())
+}
+
+async fn show(client: &Client, worker: &WorkerId) -> Result<WorkerView, Failure> {
+    let found = list(client, worker.to_string()).await?;
+    found.into_iter().find(|view| view.worker == worker.as_str()).ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("worker {worker} is not known"))
+            .fix("`orchctl worker list` lists those that are; a worker is known from its registration on")
+    })
+}
+
+async fn drain(client: &Client, args: WorkerDrainArgs) -> Result<DrainView, Failure> {
+    let WorkerDrainArgs { workers, all, terminate } = args;
+    let workers: Vec<String> = workers.iter().map(ToString::to_string).collect();
+    let request = v1::DrainWorkersRequest { workers, all, terminate };
+    let mut admin = client.admin();
+    let answer = client.unary("cannot drain workers", admin.drain_workers(request)).await?;
+    Ok(DrainView { draining: answer.draining })
+}
+
+async fn cleanup(client: &Client, args: WorkerCleanupArgs) -> Result<CleanupView, Failure> {
+    let workers = args.workers.iter().map(ToString::to_string).collect();
+    let mut admin = client.admin();
+    let call = admin.cleanup_workers(v1::CleanupWorkersRequest { workers });
+    let v1::CleanupWorkersResponse { removed, leases_ended } = client.unary("cannot clean up workers", call).await?;
+    Ok(CleanupView { removed, leases_ended })
+}

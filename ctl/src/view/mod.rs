@@ -1,0 +1,34 @@
+//! What commands print: the stable JSON shapes, and the tables made from the same values.
+//!
+//! Shapes are part of the interface (`docs/cli.md`): names in snake_case, times in RFC 3339, ids as numbers, null for
+//! "none". Fields may be added, never renamed. Wire messages become views here, destructured in full.
+
+mod contract;
+pub(crate) mod doctor;
+mod import;
+mod job;
+mod ledger;
+mod legacy;
+mod queue;
+mod record;
+mod settings;
+mod stats;
+mod submit;
+mod time;
+mod verdict;
+mod worker;
+
+pub use contract::{ContractView, ContractsView};
+pub use doctor::{Check, DoctorView};
+pub use import::{ImportView, LineError};
+pub use job::{JobDetailView, JobView, JobsView};
+pub use ledger::{HeadView, VerifyView};
+pub use legacy::{LegacyView, RejectedLine};
+pub use queue::{QueueActionView, QueueView, QueuesView};
+pub use record::summary as record_summary;
+pub use settings::SettingsView;
+pub use stats::StatsView;
+pub use submit::{ActionView, DryRunView, EnqueuedView, SubmitView};
+pub use time::{ago, some_text, some_time, span};
+pub use verdict::{TestView, VerdictView};
+pub use worker::{CleanupView, DrainView, WorkerView, WorkersView};

@@ -1,0 +1,163 @@
+//! Queues.
+
+use orch_core::time::{Span, Timestamp};
+use orch_proto::v1;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{ago, some_text, some_time};
+use crate::output::{Cell, Page, Table, Tint, View, each};
+
+/// Jobs by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct JobCountsView {
+    pub blocked: u64,
+    pub ready: u64,
+    pub delayed: u64,
+    pub leased: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+}
+
+impl JobCountsView {
+    /// Jobs that have not ended.
+    pub fn open(&self) -> u64 {
+        self.blocked + self.ready + self.delayed + self.leased
+    }
+
+    /// Every job.
+    pub fn all(&self) -> u64 {
+        self.open() + self.done + self.failed + self.cancelled
+    }
+
+    /// A cell per state.
+    pub(super) fn cells(&self) -> [Cell; 7] {
+        let Self { blocked, ready, delayed, leased, done, failed, cancelled } = *self;
+        [
+            blocked.into(),
+            ready.into(),
+            delayed.into(),
+            leased.into(),
+            done.into(),
+            Cell::bad_unless_zero(failed),
+            cancelled.into(),
+        ]
+    }
+}
+
+impl From<Option<v1::JobCounts>> for JobCountsView {
+    fn from(wire: Option<v1::JobCounts>) -> Self {
+        let v1::JobCounts { blocked, ready, delayed, leased, done, failed, cancelled } = wire.unwrap_or_default();
+        Self { blocked, ready, delayed, leased, done, failed, cancelled }
+    }
+}
+
+/// A queue.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QueueView {
+    pub queue: String,
+    pub contract: Option<String>,
+    pub kind: Option<String>,
+    pub paused: bool,
+    pub paused_reason: Option<String>,
+    pub jobs: JobCountsView,
+    pub oldest_ready_at: Option<Timestamp>,
+    /// What it changes of the retry rule; absent fields are the defaults.
+    pub retry: orch_core::policy::RetryPatch,
+    /// What it changes of the lease rule; absent fields are the defaults.
+    pub lease: orch_core::policy::LeasePatch,
+    pub timeout: Option<Span>,
+}
+
+impl TryFrom<v1::QueueStatus> for QueueView {
+    type Error = String;
+
+    fn try_from(wire: v1::QueueStatus) -> Result<Self, String> {
+        let v1::QueueStatus { spec, paused, paused_reason, jobs, oldest_ready_unix_ms } = wire;
+        let spec = spec.ok_or("the server's answer holds a queue without its definition")?;
+        let spec = orch_core::queue::QueueSpec::try_from(spec).map_err(|faults| faults.to_string())?;
+        let orch_core::queue::QueueSpec { name, contract, kind, retry, lease, timeout } = spec;
+        Ok(Self {
+            queue: name.to_string(),
+            contract: contract.map(|contract| contract.to_string()),
+            kind: kind.map(|kind| kind.to_string()),
+            paused,
+            paused_reason: some_text(paused_reason),
+            jobs: jobs.into(),
+            oldest_ready_at: some_time(oldest_ready_unix_ms),
+            retry,
+            lease,
+            timeout,
+        })
+    }
+}
+
+/// A list of queues.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QueuesView {
+    pub queues: Vec<QueueView>,
+}
+
+impl View for QueuesView {
+    fn table(&self, page: &Page) -> String {
+        queue_table(&self.queues, page, "no queues yet: define one with `orchctl submit -f FILE`")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.queues.iter().map(|queue| queue.queue.clone()).collect()
+    }
+
+    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+        each(&self.queues)
+    }
+}
+
+/// Queues as a table, here and under `stats`.
+pub(super) fn queue_table(queues: &[QueueView], page: &Page, empty: &str) -> String {
+    let mut table = Table::new(&[
+        "QUEUE",
+        "CONTRACT",
+        "KIND",
+        "STATUS",
+        ">BLOCKED",
+        ">READY",
+        ">DELAYED",
+        ">LEASED",
+        ">DONE",
+        ">FAILED",
+        ">CANCELLED",
+        ">OLDEST READY",
+    ]);
+    for queue in queues {
+        let mut row = vec![
+            Cell::from(&queue.queue),
+            Cell::maybe(queue.contract.as_ref()),
+            Cell::maybe(queue.kind.as_ref()),
+            if queue.paused { Cell::tinted("paused", Tint::Warn) } else { Cell::tinted("active", Tint::Good) },
+        ];
+        row.extend(queue.jobs.cells());
+        row.push(Cell::maybe(queue.oldest_ready_at.map(|at| ago(page.now, at)).as_ref()));
+        table.row(row);
+    }
+    table.text(page, empty)
+}
+
+/// What became of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QueueActionView {
+    pub queue: String,
+    pub paused: bool,
+    /// The record that says so.
+    pub seq: Option<u64>,
+}
+
+impl View for QueueActionView {
+    fn table(&self, _page: &Page) -> String {
+        format!("queue {} is {}", self.queue, if self.paused { "paused" } else { "active" })
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.queue.clone()]
+    }
+}

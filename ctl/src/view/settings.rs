@@ -1,0 +1,64 @@
+//! The settings in force.
+
+use serde::Serialize;
+
+use crate::output::{Cell, Page, Table, Tint, View};
+use crate::settings::{Setting, Settings};
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SettingView {
+    pub setting: &'static str,
+    pub value: String,
+    /// `flag`, `environment`, `file` or `default`.
+    pub source: String,
+}
+
+/// Every setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SettingsView {
+    /// The file; null if there is no home directory for it.
+    pub file: Option<String>,
+    pub file_found: bool,
+    pub settings: Vec<SettingView>,
+}
+
+impl From<&Settings> for SettingsView {
+    fn from(settings: &Settings) -> Self {
+        fn line<T>(setting: &'static str, from: &Setting<T>, value: String) -> SettingView {
+            SettingView { setting, value, source: from.source.to_string() }
+        }
+        let Settings { server, output, color, quiet, call_timeout, file } = settings;
+        Self {
+            file: file.path.as_ref().map(|path| path.display().to_string()),
+            file_found: file.found,
+            settings: vec![
+                line("server", server, server.value.clone()),
+                line("output", output, output.value.map_or("table", |format| format.name()).to_owned()),
+                line("color", color, color.value.name().to_owned()),
+                line("quiet", quiet, quiet.value.to_string()),
+                line("call_timeout", call_timeout, call_timeout.value.to_string()),
+            ],
+        }
+    }
+}
+
+impl View for SettingsView {
+    fn table(&self, page: &Page) -> String {
+        let mut table = Table::new(&["SETTING", "VALUE", "SOURCE"]);
+        for SettingView { setting, value, source } in &self.settings {
+            let tint = if source == "default" { Tint::Dim } else { Tint::Plain };
+            table.row(vec![(*setting).into(), value.into(), Cell::tinted(source, tint)]);
+        }
+        let file = match (&self.file, self.file_found) {
+            (Some(file), true) => format!("file: {file}"),
+            (Some(file), false) => format!("file: {file} (not there)"),
+            (None, _) => "file: none (no home directory)".to_owned(),
+        };
+        format!("{}\n\n{file}", table.text(page, ""))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.settings.iter().map(|setting| setting.setting.to_owned()).collect()
+    }
+}

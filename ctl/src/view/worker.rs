@@ -1,0 +1,240 @@
+//! Workers.
+
+use std::collections::BTreeMap;
+
+use orch_core::time::{Span, Timestamp};
+use orch_proto::v1;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{ago, some_text, some_time, span};
+use crate::output::{Cell, Page, Table, Tint, View, each, key_values};
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkerView {
+    pub worker: String,
+    /// `live`, `draining` or `stale`.
+    pub status: &'static str,
+    pub kinds: Vec<String>,
+    pub slots: u32,
+    pub version: String,
+    pub registered_at: Option<Timestamp>,
+    pub last_seen_at: Option<Timestamp>,
+    pub hardware: Option<HardwareView>,
+    pub labels: BTreeMap<String, String>,
+    pub leases: Vec<LeaseView>,
+}
+
+/// What a worker runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HardwareView {
+    pub host: String,
+    pub os: String,
+    pub arch: String,
+    pub cpu_model: String,
+    pub cpus: u32,
+    pub memory_bytes: u64,
+    pub gpus: Vec<GpuView>,
+}
+
+/// A GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GpuView {
+    pub uuid: String,
+    pub model: String,
+    pub memory_bytes: u64,
+}
+
+/// What a worker works on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LeaseView {
+    pub lease: u64,
+    pub job: u64,
+    pub queue: String,
+    pub fraction: Option<f64>,
+    pub note: Option<String>,
+    pub expires_in_ms: u64,
+}
+
+impl From<v1::Hardware> for HardwareView {
+    fn from(wire: v1::Hardware) -> Self {
+        let v1::Hardware { host, os, arch, cpu_model, cpus, memory_bytes, gpus } = wire;
+        let gpu = |v1::Gpu { uuid, model, memory_bytes }| GpuView { uuid, model, memory_bytes };
+        Self { host, os, arch, cpu_model, cpus, memory_bytes, gpus: gpus.into_iter().map(gpu).collect() }
+    }
+}
+
+impl From<v1::HeldLease> for LeaseView {
+    fn from(wire: v1::HeldLease) -> Self {
+        let v1::HeldLease { lease, job, queue, fraction, note, expires_in_ms } = wire;
+        let fraction = (0.0..=1.0).contains(&fraction).then_some(fraction);
+        Self { lease, job, queue, fraction, note: some_text(note), expires_in_ms }
+    }
+}
+
+impl From<v1::WorkerStatus> for WorkerView {
+    fn from(wire: v1::WorkerStatus) -> Self {
+        let v1::WorkerStatus {
+            worker,
+            stale,
+            draining,
+            kinds,
+            slots,
+            hardware,
+            labels,
+            version,
+            registered_unix_ms,
+            last_seen_unix_ms,
+            leases,
+        } = wire;
+        Self {
+            worker,
+            status: match (stale, draining) {
+                (true, _) => "stale",
+                (false, true) => "draining",
+                (false, false) => "live",
+            },
+            kinds,
+            slots,
+            version,
+            registered_at: some_time(registered_unix_ms),
+            last_seen_at: some_time(last_seen_unix_ms),
+            hardware: hardware.map(Into::into),
+            labels: labels.into_iter().collect(),
+            leases: leases.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl WorkerView {
+    fn status_cell(&self) -> Cell {
+        let tint = match self.status {
+            "live" => Tint::Good,
+            "stale" => Tint::Bad,
+            _ => Tint::Warn,
+        };
+        Cell::tinted(self.status, tint)
+    }
+}
+
+impl View for WorkerView {
+    fn table(&self, page: &Page) -> String {
+        let when = |at: Option<Timestamp>| at.map(|at| format!("{at} ({} ago)", ago(page.now, at)));
+        let mut pairs = vec![
+            ("worker", Cell::from(&self.worker)),
+            ("status", self.status_cell()),
+            ("kinds", self.kinds.join(", ").into()),
+            ("slots", format!("{} ({} busy)", self.slots, self.leases.len()).into()),
+            ("version", Cell::from(&self.version)),
+            ("registered", Cell::maybe(when(self.registered_at).as_ref())),
+            ("last seen", Cell::maybe(when(self.last_seen_at).as_ref())),
+        ];
+        if let Some(hardware) = &self.hardware {
+            let HardwareView { host, os, arch, cpu_model, cpus, memory_bytes, gpus } = hardware;
+            pairs.push(("host", format!("{host} ({os} {arch})").into()));
+            pairs.push(("cpu", format!("{cpus} x {cpu_model}").into()));
+            pairs.push(("memory", mebibytes(*memory_bytes).into()));
+            for gpu in gpus {
+                pairs.push(("gpu", format!("{} {} {}", gpu.model, mebibytes(gpu.memory_bytes), gpu.uuid).into()));
+            }
+        }
+        for (key, value) in &self.labels {
+            pairs.push(("label", format!("{key}={value}").into()));
+        }
+        let mut leases = Table::new(&[">JOB", ">LEASE", "QUEUE", ">PROGRESS", ">EXPIRES IN", "NOTE"]);
+        for lease in &self.leases {
+            leases.row(vec![
+                lease.job.into(),
+                lease.lease.into(),
+                Cell::from(&lease.queue),
+                Cell::maybe(lease.fraction.map(|f| format!("{:.0} %", 100.0 * f)).as_ref()),
+                span(Span(lease.expires_in_ms)).into(),
+                Cell::maybe(lease.note.as_ref()),
+            ]);
+        }
+        format!("{}\n\n{}", key_values(page, &pairs), leases.text(page, "it works on nothing"))
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.worker.clone()]
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// A list of workers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkersView {
+    pub workers: Vec<WorkerView>,
+}
+
+impl View for WorkersView {
+    fn table(&self, page: &Page) -> String {
+        let mut table =
+            Table::new(&["WORKER", "STATUS", "KINDS", ">BUSY", ">SLOTS", ">LAST SEEN", "HOST", ">CPUS", "VERSION"]);
+        for worker in &self.workers {
+            table.row(vec![
+                Cell::from(&worker.worker),
+                worker.status_cell(),
+                worker.kinds.join(",").into(),
+                worker.leases.len().into(),
+                worker.slots.into(),
+                Cell::maybe(worker.last_seen_at.map(|at| ago(page.now, at)).as_ref()),
+                Cell::maybe(worker.hardware.as_ref().map(|hardware| &hardware.host)),
+                Cell::maybe(worker.hardware.as_ref().map(|hardware| &hardware.cpus)),
+                Cell::from(&worker.version),
+            ]);
+        }
+        table.text(page, "no workers: start one with `worker --server URL`")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.workers.iter().map(|worker| worker.worker.clone()).collect()
+    }
+
+    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+        each(&self.workers)
+    }
+}
+
+/// Which workers drain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DrainView {
+    pub draining: Vec<String>,
+}
+
+impl View for DrainView {
+    fn table(&self, _page: &Page) -> String {
+        match self.draining.as_slice() {
+            [] => "no worker drains".into(),
+            names => format!("draining: {}", names.join(", ")),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.draining.clone()
+    }
+}
+
+/// Which workers were forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CleanupView {
+    pub removed: Vec<String>,
+    pub leases_ended: u64,
+}
+
+impl View for CleanupView {
+    fn table(&self, _page: &Page) -> String {
+        match self.removed.as_slice() {
+            [] => "no stale worker".into(),
+            names => format!("removed {}; {} jobs put back", names.join(", "), self.leases_ended),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.removed.clone()
+    }
+}
