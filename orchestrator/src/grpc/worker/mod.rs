@@ -98,18 +98,14 @@ impl WorkerService for Workers {
         }))
     }
 
-    async fn lease_job(
-        &self,
-        request: Request<v1::LeaseJobRequest>,
-    ) -> Result<Response<v1::LeaseJobResponse>, Status> {
+    async fn lease_job(&self, request: Request<v1::LeaseJobRequest>) -> Result<Response<v1::LeaseJobResponse>, Status> {
         let AskForJobs { request, wait } = request.into_inner().try_into()?;
         let worker = request.worker.clone();
         let command = LeaseJobs { request, wait, until: None };
         match self.handle.call_and_wait(command).await.map_err(refused)?.answer {
-            LeaseAnswer::Unregistered => Ok(Response::new(v1::LeaseJobResponse {
-                leases: Vec::new(),
-                order: v1::WorkerOrder::Register.into(),
-            })),
+            LeaseAnswer::Unregistered => {
+                Ok(Response::new(v1::LeaseJobResponse { leases: Vec::new(), order: v1::WorkerOrder::Register.into() }))
+            }
             LeaseAnswer::Granted { leases, order } => Ok(Response::new(v1::LeaseJobResponse {
                 leases: leases.into_iter().map(|(granted, context)| self.remember(&worker, granted, context)).collect(),
                 order: v1::WorkerOrder::from(order).into(),

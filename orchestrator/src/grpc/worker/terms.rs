@@ -24,13 +24,7 @@ pub struct Terms {
 
 impl Terms {
     /// The terms of a lease.
-    pub fn new(
-        worker: WorkerId,
-        job: JobId,
-        attempt: u32,
-        contract: Option<Arc<Contract>>,
-        payload: &Payload,
-    ) -> Self {
+    pub fn new(worker: WorkerId, job: JobId, attempt: u32, contract: Option<Arc<Contract>>, payload: &Payload) -> Self {
         let unjudged = |message: String| Rejection { rule: Rule::NoContract, message };
         let screen = match contract {
             None => Err(unjudged("the job's queue has no contract, so nothing can be accepted".to_owned())),
