@@ -24,18 +24,14 @@ use crate::engine::{CallError, Handle};
 use crate::logs::JobLogs;
 use terms::{Terms, TermsCache};
 
-/// What workers must keep to, as the configuration says.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// The most bytes of one batch of candidates.
-    pub batch_bytes: u32,
-    /// The most candidates of one batch.
-    pub batch_candidates: u32,
-    /// What a stream may have sent and not yet answered, in bytes.
-    pub unacked_bytes: u32,
-    /// A worker that is silent for longer counts as lost.
-    pub stale_after: Span,
-}
+/// The most bytes of one batch of candidates: small enough that many workers' batches fit between two syncs.
+pub const MAX_BATCH_BYTES: u32 = 1 << 20;
+
+/// The most candidates of one batch: the record that judges it must fit into a line.
+pub const MAX_BATCH_CANDIDATES: u32 = 4096;
+
+/// What a stream may have sent and not yet answered, in bytes.
+pub const MAX_UNACKED_BYTES: u32 = 8 << 20;
 
 /// The service for workers.
 pub struct Workers {
@@ -43,13 +39,13 @@ pub struct Workers {
     logs: JobLogs,
     terms: Arc<TermsCache>,
     ledger: String,
-    bounds: Bounds,
+    stale_after: Span,
 }
 
 impl Workers {
     /// The service on an engine.
-    pub fn new(handle: Handle, logs: JobLogs, ledger: String, bounds: Bounds) -> Self {
-        Self { handle, logs, terms: Arc::default(), ledger, bounds }
+    pub fn new(handle: Handle, logs: JobLogs, ledger: String, stale_after: Span) -> Self {
+        Self { handle, logs, terms: Arc::default(), ledger, stale_after }
     }
 
     /// A grant as its worker hears of it; what its results will need is kept at hand.
@@ -82,19 +78,18 @@ impl WorkerService for Workers {
         let command = RegisterWorker { worker, registration, leases, last_receipt };
         let replied = self.handle.call(command).await.map_err(refused)?;
         let registered = replied.answer.map_err(|refusal| WireError::new(Reason::WrongState, refusal.to_string()))?;
-        let Bounds { batch_bytes, batch_candidates, unacked_bytes, stale_after } = self.bounds;
         // A worker may miss three heartbeats before it counts as lost.
-        let heartbeat_ms = LeasePolicy::default().heartbeat.0.min(stale_after.0 / 4).max(1);
+        let heartbeat_ms = LeasePolicy::default().heartbeat.0.min(self.stale_after.0 / 4).max(1);
         Ok(Response::new(v1::RegisterWorkerResponse {
             ledger: self.ledger.clone(),
             epoch: registered.epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lost: registered.lost.into_iter().map(LeaseId::get).collect(),
             heartbeat_ms,
-            stale_after_ms: stale_after.0,
-            max_batch_bytes: batch_bytes,
-            max_batch_candidates: batch_candidates,
-            max_unacked_bytes: unacked_bytes,
+            stale_after_ms: self.stale_after.0,
+            max_batch_bytes: MAX_BATCH_BYTES,
+            max_batch_candidates: MAX_BATCH_CANDIDATES,
+            max_unacked_bytes: MAX_UNACKED_BYTES,
         }))
     }
 
@@ -141,7 +136,7 @@ impl WorkerService for Workers {
         &self,
         request: Request<Streaming<v1::SubmitResultsRequest>>,
     ) -> Result<Response<Self::SubmitResultsStream>, Status> {
-        let answers = results::serve(request.into_inner(), self.handle.clone(), Arc::clone(&self.terms), self.bounds);
+        let answers = results::serve(request.into_inner(), self.handle.clone(), Arc::clone(&self.terms));
         Ok(Response::new(answers))
     }
 

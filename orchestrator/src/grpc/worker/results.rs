@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::terms::TermsCache;
-use super::{Bounds, refused};
+use super::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES, refused};
 use crate::engine::commands::results::{CompleteJob, FailJob, JudgeBatch};
 use crate::engine::{Begun, CallError, Handle};
 
@@ -44,13 +44,12 @@ pub(super) fn serve(
     messages: Streaming<v1::SubmitResultsRequest>,
     handle: Handle,
     terms: Arc<TermsCache>,
-    bounds: Bounds,
 ) -> ReceiverStream<Result<v1::SubmitResultsResponse, Status>> {
     let (sender, answers) = mpsc::channel(16);
     let (ahead, awaited) = mpsc::channel(MAX_AHEAD);
     let errors = sender.clone();
     tokio::spawn(async move {
-        let reader = Reader { messages, handle, terms, bounds, worker: None };
+        let reader = Reader { messages, handle, terms, worker: None };
         if let Err(status) = reader.run(ahead).await {
             let _ = errors.send(Err(status)).await;
         }
@@ -64,7 +63,6 @@ struct Reader {
     messages: Streaming<v1::SubmitResultsRequest>,
     handle: Handle,
     terms: Arc<TermsCache>,
-    bounds: Bounds,
     worker: Option<WorkerId>,
 }
 
@@ -97,10 +95,8 @@ impl Reader {
         match action {
             ResultsAction::Batch { number, candidates } => {
                 let bytes: usize = candidates.iter().map(|candidate| candidate.len()).sum();
-                let Bounds { batch_bytes, batch_candidates, .. } = self.bounds;
-                if candidates.len() > batch_candidates as usize || bytes > batch_bytes as usize {
-                    let refusal = too_large(number, candidates.len(), bytes, self.bounds);
-                    return Ok(AwaitedAnswer::Refused(refusal));
+                if candidates.len() > MAX_BATCH_CANDIDATES as usize || bytes > MAX_BATCH_BYTES as usize {
+                    return Ok(AwaitedAnswer::Refused(too_large(number, candidates.len(), bytes)));
                 }
                 let Some(terms) = self.terms.get(&self.handle, lease).await.map_err(refused)? else {
                     return Ok(AwaitedAnswer::Refused(convert::refused(&ResultsRefusal::LeaseLost(lease), number)));
@@ -121,11 +117,10 @@ impl Reader {
     }
 }
 
-fn too_large(number: u64, candidates: usize, bytes: usize, bounds: Bounds) -> v1::ResultsRefused {
-    let Bounds { batch_bytes, batch_candidates, .. } = bounds;
+fn too_large(number: u64, candidates: usize, bytes: usize) -> v1::ResultsRefused {
     let message = format!(
-        "batch {number} has {candidates} candidates of {bytes} bytes in all, at most {batch_candidates} of \
-         {batch_bytes} bytes are allowed"
+        "batch {number} has {candidates} candidates of {bytes} bytes in all, at most {MAX_BATCH_CANDIDATES} of \
+         {MAX_BATCH_BYTES} bytes are allowed"
     );
     v1::ResultsRefused { reason: Reason::BatchTooLarge.as_str().to_owned(), message, number, ..Default::default() }
 }
