@@ -1,0 +1,139 @@
+//! Flags and environment variables.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::{ConfigError, FileError, Layer, OrchestratorConfig};
+
+const EXAMPLES: &str = "\
+Examples:
+  orchestrator --data /var/lib/orch                     listen on 127.0.0.1:50051
+  orchestrator --data /var/lib/orch --listen 0.0.0.0:50051
+  ORCH_LOG_FORMAT=json orchestrator --config orch.yaml  settings from a file
+  orchestrator --data /var/lib/orch --drain             exit 0 once every job has ended
+  orchestrator --config orch.yaml --print-config        show the settings in force, and stop
+
+A setting is looked for as a flag, then as the environment variable beside it, then in the file, whose keys are the
+flags' names with underscores (data, listen, stale_after, ...). Unknown keys and bad values are errors.
+
+Signals: SIGTERM or Ctrl-C finishes what is under way, closes the ledger and exits 0; a second one ends at once, which
+loses nothing that was acknowledged.
+
+Then start workers with `worker --server http://ADDR` and give them work with `orchctl submit -f FILE`.";
+
+/// The orchestrator of an Orch cluster: leases jobs to workers, judges what they deliver, and writes what it accepts
+/// to an append-only ledger.
+///
+/// One process owns one data directory, which is made on the first start. Nothing is acknowledged before it is on disk.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(name = "orchestrator", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// A YAML file of settings.
+    #[arg(long, env = "ORCH_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Show the settings in force as JSON, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// The data directory: ledger, index, job logs [default: orch-data].
+    #[arg(long, env = "ORCH_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:50051].
+    #[arg(long, env = "ORCH_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<String>,
+
+    /// A worker that is silent for longer counts as lost, and its jobs go to others [default: 2m].
+    #[arg(long, env = "ORCH_STALE_AFTER", value_name = "TIME")]
+    stale_after: Option<String>,
+
+    /// Exit 0 once nothing is open: queued, delayed, blocked or leased.
+    #[arg(long, env = "ORCH_DRAIN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    drain: Option<bool>,
+
+    /// The size at which a file of the ledger is closed and the next one begun [default: 268435456].
+    #[arg(long, env = "ORCH_SEGMENT_BYTES", value_name = "BYTES")]
+    segment_bytes: Option<u64>,
+
+    /// Use the data directory even on a file system where a lock or a sync may not be one (tmpfs, overlay, network).
+    #[arg(long, env = "ORCH_ALLOW_ANY_FILESYSTEM", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    allow_any_filesystem: Option<bool>,
+
+    /// The most bytes of candidates in one batch [default: 1048576].
+    #[arg(long, env = "ORCH_MAX_BATCH_BYTES", value_name = "BYTES")]
+    max_batch_bytes: Option<u32>,
+
+    /// The most candidates in one batch [default: 4096].
+    #[arg(long, env = "ORCH_MAX_BATCH_CANDIDATES", value_name = "N")]
+    max_batch_candidates: Option<u32>,
+
+    /// The most bytes that a worker may have sent and not yet had answered, per stream [default: 8388608].
+    #[arg(long, env = "ORCH_MAX_UNACKED_BYTES", value_name = "BYTES")]
+    max_unacked_bytes: Option<u32>,
+
+    /// The most streams of one connection [default: 1024].
+    #[arg(long, env = "ORCH_MAX_STREAMS", value_name = "N")]
+    max_streams: Option<u32>,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,orch_orchestrator=debug [default: info].
+    #[arg(long, env = "ORCH_LOG_LEVEL", value_name = "FILTER")]
+    log_level: Option<String>,
+
+    /// How it is logged, to standard error: text or json [default: text].
+    #[arg(long, env = "ORCH_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgsError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Some settings cannot be.
+    #[error("bad settings: {0}")]
+    Config(#[from] ConfigError),
+}
+
+impl Args {
+    /// The configuration: flags and variables over the file over the defaults.
+    ///
+    /// # Errors
+    /// [`ArgsError`].
+    pub fn resolve(self) -> Result<OrchestratorConfig, ArgsError> {
+        let Self {
+            config,
+            print_config: _,
+            data,
+            listen,
+            stale_after,
+            drain,
+            segment_bytes,
+            allow_any_filesystem,
+            max_batch_bytes,
+            max_batch_candidates,
+            max_unacked_bytes,
+            max_streams,
+            log_level,
+            log_format,
+        } = self;
+        let flags = Layer {
+            data,
+            listen,
+            stale_after,
+            drain,
+            segment_bytes,
+            allow_any_filesystem,
+            max_batch_bytes,
+            max_batch_candidates,
+            max_unacked_bytes,
+            max_streams,
+            log_level,
+            log_format,
+        };
+        let file = config.map(|path| Layer::from_file(&path)).transpose()?.unwrap_or_default();
+        Ok(flags.over(file).check()?)
+    }
+}

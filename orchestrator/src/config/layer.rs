@@ -1,0 +1,215 @@
+//! One source of settings, and how sources become a configuration.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use orch_core::time::Span;
+use serde::Deserialize;
+
+use super::{LogFormat, MAX_MESSAGE_BYTES, OrchestratorConfig};
+
+/// What one source sets, as text where a text can be wrong. Absent: the next source, then the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layer {
+    /// See [`OrchestratorConfig::data`].
+    pub data: Option<PathBuf>,
+    /// See [`OrchestratorConfig::listen`].
+    pub listen: Option<String>,
+    /// See [`OrchestratorConfig::stale_after`].
+    pub stale_after: Option<String>,
+    /// See [`OrchestratorConfig::drain`].
+    pub drain: Option<bool>,
+    /// See [`OrchestratorConfig::segment_bytes`].
+    pub segment_bytes: Option<u64>,
+    /// See [`OrchestratorConfig::allow_any_filesystem`].
+    pub allow_any_filesystem: Option<bool>,
+    /// See [`OrchestratorConfig::max_batch_bytes`].
+    pub max_batch_bytes: Option<u32>,
+    /// See [`OrchestratorConfig::max_batch_candidates`].
+    pub max_batch_candidates: Option<u32>,
+    /// See [`OrchestratorConfig::max_unacked_bytes`].
+    pub max_unacked_bytes: Option<u32>,
+    /// See [`OrchestratorConfig::max_streams`].
+    pub max_streams: Option<u32>,
+    /// See [`OrchestratorConfig::log_level`].
+    pub log_level: Option<String>,
+    /// See [`OrchestratorConfig::log_format`].
+    pub log_format: Option<String>,
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// Which.
+    pub field: &'static str,
+    /// Why, with the value.
+    pub message: String,
+}
+
+/// Every setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// In the order of the configuration.
+    pub faults: Vec<ConfigFault>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, ConfigFault { field, message }) in self.faults.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{field}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Layer {
+    /// This layer, and `below` where it says nothing.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        let Self {
+            data,
+            listen,
+            stale_after,
+            drain,
+            segment_bytes,
+            allow_any_filesystem,
+            max_batch_bytes,
+            max_batch_candidates,
+            max_unacked_bytes,
+            max_streams,
+            log_level,
+            log_format,
+        } = self;
+        Self {
+            data: data.or(below.data),
+            listen: listen.or(below.listen),
+            stale_after: stale_after.or(below.stale_after),
+            drain: drain.or(below.drain),
+            segment_bytes: segment_bytes.or(below.segment_bytes),
+            allow_any_filesystem: allow_any_filesystem.or(below.allow_any_filesystem),
+            max_batch_bytes: max_batch_bytes.or(below.max_batch_bytes),
+            max_batch_candidates: max_batch_candidates.or(below.max_batch_candidates),
+            max_unacked_bytes: max_unacked_bytes.or(below.max_unacked_bytes),
+            max_streams: max_streams.or(below.max_streams),
+            log_level: log_level.or(below.log_level),
+            log_format: log_format.or(below.log_format),
+        }
+    }
+
+    /// The configuration that this layer makes of the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every bad setting.
+    pub fn check(self) -> Result<OrchestratorConfig, ConfigError> {
+        let Self {
+            data,
+            listen,
+            stale_after,
+            drain,
+            segment_bytes,
+            allow_any_filesystem,
+            max_batch_bytes,
+            max_batch_candidates,
+            max_unacked_bytes,
+            max_streams,
+            log_level,
+            log_format,
+        } = self;
+        let default = OrchestratorConfig::default();
+        let mut check = Check::default();
+        let config = OrchestratorConfig {
+            data: check.all("data", data, default.data, |data| {
+                if data.as_os_str().is_empty() { Err("is empty: name a directory".into()) } else { Ok(data) }
+            }),
+            listen: check.all("listen", listen, default.listen, |text| {
+                let fix = "write an address and a port, like 127.0.0.1:50051 or [::1]:50051";
+                text.parse().map_err(|_| format!("{text:?} is no address: {fix}"))
+            }),
+            stale_after: check.all("stale_after", stale_after, default.stale_after, |text| {
+                let span: Span = text.parse()?;
+                if span < Span::seconds(1) { Err(format!("{span}: at least 1s")) } else { Ok(span) }
+            }),
+            drain: drain.unwrap_or(default.drain),
+            segment_bytes: check.range("segment_bytes", segment_bytes, default.segment_bytes, 1 << 20, 1 << 30),
+            allow_any_filesystem: allow_any_filesystem.unwrap_or(default.allow_any_filesystem),
+            max_batch_bytes: check.range(
+                "max_batch_bytes",
+                max_batch_bytes,
+                default.max_batch_bytes,
+                64 << 10,
+                // The frame around the candidates is small, but not nothing.
+                (MAX_MESSAGE_BYTES - (256 << 10)) as u32,
+            ),
+            max_batch_candidates: check.range(
+                "max_batch_candidates",
+                max_batch_candidates,
+                default.max_batch_candidates,
+                1,
+                // The record that judges a batch names the seq of every duplicate, and must fit into a line.
+                50_000,
+            ),
+            max_unacked_bytes: check.range(
+                "max_unacked_bytes",
+                max_unacked_bytes,
+                default.max_unacked_bytes,
+                64 << 10,
+                256 << 20,
+            ),
+            max_streams: check.range("max_streams", max_streams, default.max_streams, 1, 1 << 20),
+            log_level: check.all("log_level", log_level, default.log_level, |text| {
+                let known = text.parse::<tracing_subscriber::EnvFilter>();
+                known.map(|_| text.clone()).map_err(|error| format!("{text:?} is no log filter: {error}"))
+            }),
+            log_format: check.all("log_format", log_format, default.log_format, |text| text.parse::<LogFormat>()),
+        };
+        if config.max_unacked_bytes < config.max_batch_bytes {
+            let (window, batch) = (config.max_unacked_bytes, config.max_batch_bytes);
+            let message = format!("{window} is less than max_batch_bytes, which is {batch}");
+            check.faults.push(ConfigFault { field: "max_unacked_bytes", message });
+        }
+        if check.faults.is_empty() { Ok(config) } else { Err(ConfigError { faults: check.faults }) }
+    }
+}
+
+#[derive(Default)]
+struct Check {
+    faults: Vec<ConfigFault>,
+}
+
+impl Check {
+    /// The checked value; the default if it is not set, or bad, which is noted.
+    fn all<T, U>(
+        &mut self,
+        field: &'static str,
+        value: Option<T>,
+        default: U,
+        check: impl FnOnce(T) -> Result<U, String>,
+    ) -> U {
+        let Some(value) = value else { return default };
+        check(value).unwrap_or_else(|message| {
+            self.faults.push(ConfigFault { field, message });
+            default
+        })
+    }
+
+    fn range<T: PartialOrd + Copy + fmt::Display>(
+        &mut self,
+        field: &'static str,
+        value: Option<T>,
+        default: T,
+        least: T,
+        most: T,
+    ) -> T {
+        self.all(field, value, default, |value| {
+            if value < least || value > most {
+                Err(format!("{value} is not within {least} and {most}"))
+            } else {
+                Ok(value)
+            }
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! The orchestrator's configuration: flag over environment over file over default, checked as a whole.
+//!
+//! [`layer`] holds what one source says, [`args`] the flags and variables, [`file`] the YAML file; here is the result,
+//! [`OrchestratorConfig`], and what makes it one.
+
+mod args;
+mod file;
+mod layer;
+mod logging;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use orch_core::liveness::STALE_AFTER;
+use orch_core::policy::{LeasePolicy, RetryPolicy};
+use orch_core::time::Span;
+use serde::Serialize;
+
+pub use args::{Args, ArgsError};
+pub use file::FileError;
+pub use layer::{ConfigError, ConfigFault, Layer};
+pub use logging::{LogFormat, install as install_logging};
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrchestratorConfig {
+    /// The data directory: ledger, index, job logs.
+    pub data: PathBuf,
+    /// Where the gRPC server listens. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A worker that is silent for longer counts as lost.
+    pub stale_after: Span,
+    /// Exit once nothing is open: queued, delayed, blocked or leased.
+    pub drain: bool,
+    /// The size at which a segment of the ledger is closed, in bytes.
+    pub segment_bytes: u64,
+    /// Use the data directory even where a lock or a sync may not be one (tmpfs, overlay, network).
+    pub allow_any_filesystem: bool,
+    /// The most bytes of candidates in one batch.
+    pub max_batch_bytes: u32,
+    /// The most candidates in one batch.
+    pub max_batch_candidates: u32,
+    /// The most bytes of candidates that a worker may have sent and not yet had answered, per stream.
+    pub max_unacked_bytes: u32,
+    /// The most streams of one connection.
+    pub max_streams: u32,
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,orch_orchestrator=debug`.
+    pub log_level: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+}
+
+impl Default for OrchestratorConfig {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("orch-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            stale_after: STALE_AFTER,
+            drain: false,
+            segment_bytes: 256 << 20,
+            allow_any_filesystem: false,
+            max_batch_bytes: 1 << 20,
+            max_batch_candidates: 4096,
+            max_unacked_bytes: 8 << 20,
+            max_streams: 1024,
+            log_level: "info".into(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// The largest message that the server reads. A batch and its frame must fit.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// The configuration with the rules that queues and jobs may change, as `--print-config` shows it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    config: &'a OrchestratorConfig,
+    defaults_of_queues: QueueDefaults,
+}
+
+#[derive(Serialize)]
+struct QueueDefaults {
+    lease_ttl: Span,
+    heartbeat: Span,
+    max_attempts: u32,
+    retry_backoff: Span,
+    retry_factor: f64,
+    retry_cap: Span,
+    retry_jitter: Span,
+    crash_limit: u32,
+}
+
+impl OrchestratorConfig {
+    /// Every default, with this data directory.
+    pub fn new(data: PathBuf) -> Self {
+        Self { data, ..Self::default() }
+    }
+
+    /// The configuration as JSON, with the defaults that queues and jobs start from.
+    pub fn to_json(&self) -> serde_json::Value {
+        let LeasePolicy { ttl, heartbeat } = LeasePolicy::default();
+        let RetryPolicy { max_attempts, backoff, factor, cap, jitter, crash_limit } = RetryPolicy::default();
+        let defaults_of_queues = QueueDefaults {
+            lease_ttl: ttl,
+            heartbeat,
+            max_attempts,
+            retry_backoff: backoff,
+            retry_factor: factor,
+            retry_cap: cap,
+            retry_jitter: jitter,
+            crash_limit,
+        };
+        // Numbers, texts and maps with text keys: nothing that JSON cannot hold.
+        serde_json::to_value(Shown { config: self, defaults_of_queues }).unwrap_or_default()
+    }
+}

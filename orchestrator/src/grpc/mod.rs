@@ -1,0 +1,3 @@
+//! The gRPC edge: wire values in, core values to the engine, answers back.
+
+pub mod worker;
