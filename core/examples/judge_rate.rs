@@ -2,6 +2,8 @@
 //!
 //! The candidate is about 200 bytes: four properties, one tolerance rule, one numeric identity field.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads a clock")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;

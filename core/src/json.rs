@@ -1,10 +1,10 @@
 //! Strict JSON in, canonical JSON out.
 //!
-//! Input is I-JSON (RFC 7493): no duplicate keys, no number that a double cannot hold (1e400, or a whole number
-//! beyond 2^53, which belongs into a string), bounded size and depth. Output is RFC 8785, in which two texts are
-//! equal exactly when their values are.
+//! Input is I-JSON (RFC 7493): no duplicate keys, no number that a double cannot hold, bounded size and depth. A
+//! double cannot hold 1e400, nor a whole number written out whose digits it would change: 9007199254740993 belongs
+//! into a string. Output is RFC 8785, in which two texts are equal exactly when their values are; it is always input.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::Serialize;
@@ -69,11 +69,55 @@ pub fn parse(text: &[u8], limits: Limits) -> Result<Value, JsonError> {
         return Err(JsonError::TooLarge { bytes: text.len(), max: limits.max_bytes });
     }
     let fault = RefCell::new(None);
+    let huge = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     // Our own bound is checked in the visitor, before serde_json recurses; its fixed one of 128 stays on behind it.
-    let seed = Strict { depth_left: limits.max_depth, limits, fault: &fault };
+    let seed = Strict { depth_left: limits.max_depth, limits, fault: &fault, huge: &huge };
     let parsed = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    parsed.map_err(|error| fault.take().unwrap_or_else(|| classify(&error)))
+    let value = parsed.map_err(|error| fault.take().unwrap_or_else(|| classify(&error)))?;
+    if huge.get() {
+        check_digits(text)?;
+    }
+    Ok(value)
+}
+
+/// Refuses whole numbers written out whose digits a double would change. serde_json makes doubles of those beyond
+/// 64 bits without a word, so that they have to be looked for in the text, which is JSON.
+fn check_digits(text: &[u8]) -> Result<(), JsonError> {
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b'"' => {
+                at += 1;
+                while at < text.len() && text[at] != b'"' {
+                    at += if text[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
+                let end = text[at..].iter().position(|byte| !is_part(byte)).map_or(text.len(), |length| at + length);
+                let number = String::from_utf8_lossy(&text[at..end]);
+                if !number.contains(['.', 'e', 'E']) && !keeps_digits(&number) {
+                    return Err(JsonError::Number { text: number.into_owned() });
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a double has the digits of this whole number, so that canonical form writes them again.
+pub(crate) fn keeps_digits(number: &str) -> bool {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    // 15 digits always survive.
+    digits.len() <= 15
+        || digits.parse().is_ok_and(|double: f64| {
+            double <= MAX_SAFE_INTEGER as f64 && digits.parse().is_ok_and(|n: u64| n <= MAX_SAFE_INTEGER)
+                || double.is_finite() && ryu_js::Buffer::new().format_finite(double) == digits
+        })
 }
 
 /// A value in the canonical form of RFC 8785.
@@ -114,6 +158,8 @@ struct Strict<'a> {
     depth_left: usize,
     limits: Limits,
     fault: &'a RefCell<Option<JsonError>>,
+    /// Set when a double is met that may have been a whole number of too many digits.
+    huge: &'a Cell<bool>,
 }
 
 impl Strict<'_> {
@@ -158,20 +204,24 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        if value > MAX_SAFE_INTEGER {
+        if value > MAX_SAFE_INTEGER && !keeps_digits(&value.to_string()) {
             return Err(self.fail(JsonError::Number { text: value.to_string() }));
         }
         Ok(Value::from(value))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        if value.unsigned_abs() > MAX_SAFE_INTEGER {
+        if value.unsigned_abs() > MAX_SAFE_INTEGER && !keeps_digits(&value.to_string()) {
             return Err(self.fail(JsonError::Number { text: value.to_string() }));
         }
         Ok(Value::from(value))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        // Below, whole numbers arrive in the two functions above.
+        if value.abs() >= i64::MAX as f64 {
+            self.huge.set(true);
+        }
         match serde_json::Number::from_f64(value) {
             Some(number) => Ok(Value::Number(number)),
             None => Err(self.fail(JsonError::Number { text: value.to_string() })),
@@ -227,6 +277,9 @@ mod tests {
         assert_eq!(fault("[[[[1]]]]"), JsonError::TooDeep { max: 3 });
         assert!(matches!(fault("1e400"), JsonError::Number { .. }));
         assert!(matches!(fault("9007199254740993"), JsonError::Number { .. }));
+        assert!(matches!(fault("[-9007199254740993]"), JsonError::Number { .. }));
+        assert!(matches!(fault("[\"1\\\"\", 123456789012345678901234]"), JsonError::Number { .. }));
+        assert!(matches!(fault("1000000000000000000000"), JsonError::Number { .. }));
         assert!(matches!(fault("NaN"), JsonError::Syntax(_)));
         assert!(matches!(fault("{} x"), JsonError::Syntax(_)));
         assert_eq!(fault(&"1".repeat(101)), JsonError::TooLarge { bytes: 101, max: 100 });
@@ -244,5 +297,13 @@ mod tests {
         let text = |t: &str| canonical(&parse(t.as_bytes(), LIMITS).unwrap()).get().to_owned();
         assert_eq!(text("{ \"b\": 1.0, \"a\": [1e1, -0.0] }"), "{\"a\":[10,0],\"b\":1}");
         assert_eq!(text("{\"a\":[10,0],\"b\":1}"), "{\"a\":[10,0],\"b\":1}");
+        // Between 2^53 and 10^21 canonical form writes a double in full: that must be input again.
+        for number in ["102740450862366820", "-102740450862366820", "100000000000000000000", "9007199254740994"] {
+            assert_eq!(text(number), number);
+        }
+        assert_eq!(
+            text("[1e20, 1e21, \"123456789012345678901234\"]"),
+            "[100000000000000000000,1e+21,\"123456789012345678901234\"]"
+        );
     }
 }

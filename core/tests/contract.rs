@@ -144,3 +144,135 @@ fn every_fault_of_a_contract_is_reported_with_its_place() {
     ];
     assert_eq!(error.faults, expected, "{:#?}", error.faults);
 }
+
+#[test]
+fn bounds_come_from_the_payload_or_the_job_cannot_be_judged() {
+    let mut spec = zeta();
+    spec["tolerance"] = json!([
+        {"field": "root_val", "abs_lt": {"payload": "eps"}},
+        {"field": "n", "gt": {"payload": "/range/0", "plus": 1}},
+    ]);
+    let contract = contract(spec);
+    let fault = |value: Value| contract.bind(&payload(&value)).map(drop).unwrap_err().to_string();
+    let range = json!([1, 5]);
+    let about = "contract zeta-zeros@1: payload field ";
+    assert_eq!(fault(json!({"range": range})), format!("{about}\"eps\" is missing"));
+    assert_eq!(fault(json!(null)), format!("{about}\"eps\" is missing"));
+    assert_eq!(
+        fault(json!({"eps": "x", "range": range})),
+        format!(
+            "{about}\"eps\" = \"x\": not a decimal: write it as JSON writes a number, for example \"-12.50\" or \"1e-8\""
+        )
+    );
+    assert_eq!(fault(json!({"eps": "1e999", "range": range})), format!("{about}\"eps\" = \"1e999\" is not finite"));
+    assert_eq!(fault(json!({"eps": [1], "range": range})), format!("{about}\"eps\" = an array of 1 is not a number"));
+    assert_eq!(
+        fault(json!({"eps": 0, "range": range})),
+        format!("{about}\"eps\" makes 0 the bound of |root_val|: nothing is less")
+    );
+    assert_eq!(fault(json!({"eps": 1, "range": [true]})), format!("{about}\"/range/0\" = true is not a number"));
+
+    let screen = contract.bind(&payload(&json!({"eps": "1e-8", "range": range}))).unwrap();
+    let judge = |n: i64| screen.judge(json!({"n": n, "t": 1, "root_val": 0}).to_string().as_bytes());
+    assert!(judge(3).is_ok());
+    assert_eq!(judge(2).unwrap_err().message, "n: 2 is not greater than /range/0 + 1 = 2");
+}
+
+#[test]
+fn the_count_is_exact_or_an_error() {
+    let count = |rule: Value, value: Value| {
+        let mut spec = zeta();
+        spec["complete"] = json!({ "count": rule });
+        contract(spec).expected_count(&payload(&value)).map_err(|error| error.to_string())
+    };
+    let about = "contract zeta-zeros@1: payload field ";
+    let difference = json!({"payload": "b", "minus": "a"});
+    assert_eq!(count(json!(7), json!(null)), Ok(Some(7)));
+    assert_eq!(count(json!({"payload": "b"}), json!({"b": 9})), Ok(Some(9)));
+    assert_eq!(count(difference.clone(), json!({"a": -1, "b": 99_999})), Ok(Some(100_000)));
+    assert_eq!(
+        count(difference.clone(), json!({"a": 3, "b": 2})),
+        Err(format!("{about}\"b\" minus a is -1: a count is not negative"))
+    );
+    assert_eq!(
+        count(difference.clone(), json!({"a": 0.5, "b": 2})),
+        Err(format!("{about}\"a\" = 0.5 is not a whole number"))
+    );
+    assert_eq!(count(difference, json!({"b": 2})), Err(format!("{about}\"a\" is missing")));
+    let mut spec = zeta();
+    spec.as_object_mut().unwrap().remove("complete");
+    assert_eq!(contract(spec).expected_count(&Payload::default()), Ok(None));
+}
+
+#[test]
+fn decimals_finer_than_a_double_are_compared_as_they_stand() {
+    let mut spec = zeta();
+    spec["schema"] = json!(true);
+    spec["tolerance"] = json!([{"field": "x", "lt": 1}, {"field": "y", "le": 1}, {"field": "z", "ge": -0.1}]);
+    spec["identity"] = json!([{"field": "x"}]);
+    let screen = contract(spec).bind(&Payload::default()).unwrap();
+    let judge = |x: Value, y: Value, z: Value| {
+        screen.judge(json!({"x": x, "y": y, "z": z}).to_string().as_bytes()).map(drop).map_err(|r| r.message)
+    };
+    assert_eq!(judge(json!("0.99999999999999999999"), json!("1.000"), json!("-1e-1")), Ok(()));
+    assert_eq!(judge(json!("1"), json!(1), json!(0)).unwrap_err(), "x: \"1\" is not less than 1");
+    assert_eq!(
+        judge(json!(0), json!("1.00000000000000000001"), json!(0)).unwrap_err(),
+        "y: \"1.00000000000000000001\" is not less than or equal to 1"
+    );
+    assert_eq!(
+        judge(json!(0), json!(0), json!("-0.1000000000000000000001")).unwrap_err(),
+        "z: \"-0.1000000000000000000001\" is not greater than or equal to -0.1"
+    );
+    assert_eq!(
+        judge(json!(0), json!(null), json!(0)).unwrap_err(),
+        "y: null: not a number, nor an exact decimal in a string"
+    );
+}
+
+#[test]
+fn a_schema_stands_alone_and_may_use_all_of_json_schema() {
+    let with_schema = |schema: Value| {
+        let mut spec = zeta();
+        spec["schema"] = schema;
+        spec["tolerance"] = json!([]);
+        spec["identity"] = json!([{"field": "a"}]);
+        Contract::compile(self::spec(spec))
+    };
+    for away in ["https://example.com/schema.json", "file:///etc/passwd", "other.json"] {
+        let error = with_schema(json!({"$ref": away})).unwrap_err();
+        assert!(error.faults[0].contains("lies outside the contract, which must stand alone"), "{error}");
+    }
+    assert!(with_schema(json!({"$schema": "http://json-schema.org/draft-07/schema#"})).is_err());
+    assert!(with_schema(json!({"$schema": "https://json-schema.org/draft/2020-12/schema"})).is_ok());
+    let schema = json!({
+        "$defs": {"word": {"type": "string", "pattern": "^[a-z]+$"}},
+        "properties": {"a": {"oneOf": [{"$ref": "#/$defs/word"}, {"type": "integer", "multipleOf": 3}]}},
+        "dependentRequired": {"a": ["b"]}
+    });
+    let screen = Arc::new(with_schema(schema).unwrap()).bind(&Payload::default()).unwrap();
+    let judge = |candidate: Value| screen.judge(candidate.to_string().as_bytes()).map(drop).map_err(|r| r.message);
+    assert_eq!(judge(json!({"a": "abc", "b": 1})), Ok(()));
+    assert_eq!(judge(json!({"a": 9, "b": 1})), Ok(()));
+    assert_eq!(judge(json!({"a": 7, "b": 1})).unwrap_err(), "a: oneOf failed, none matched");
+    assert_eq!(judge(json!({"a": "abc"})).unwrap_err(), "candidate: properties 'b' required, if 'a' property exists");
+}
+
+#[test]
+fn unknown_fields_of_a_contract_are_named() {
+    let fault = |change: fn(&mut Value)| {
+        let mut spec = zeta();
+        change(&mut spec);
+        serde_json::from_value::<ContractSpec>(spec).unwrap_err().to_string()
+    };
+    assert_eq!(
+        fault(|spec| spec["tolerance"][0]["abs_lt"] = json!({"payload": "e", "times": 2})),
+        "unknown field `times`, expected `payload` or `plus`"
+    );
+    assert_eq!(fault(|spec| spec["complete"]["count"] = json!({"minus": "a"})), "missing field `payload`");
+    assert_eq!(
+        fault(|spec| spec["complete"]["count"] = json!(-1)),
+        "invalid value: integer `-1`, expected a count: a whole number from 0, {payload: FIELD} or {payload: FIELD, minus: FIELD}"
+    );
+    assert!(fault(|spec| spec["tolerences"] = json!([])).starts_with("unknown field `tolerences`, expected one of"));
+}

@@ -1,5 +1,7 @@
 //! The published vectors of `docs/vectors`, against this implementation and against an independent one in Python.
 
+#![allow(clippy::disallowed_methods, reason = "the vectors are files, and Python a process")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ def strict(text):
         return dict(pairs)
 
     def whole(digits):
-        if abs(int(digits)) > 2**53:
+        if abs(int(digits)) > 2**53 and number(int(digits)) != digits:
             raise ValueError(f"{digits} cannot be held by a double")
         return int(digits)
 

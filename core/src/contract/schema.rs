@@ -68,7 +68,7 @@ impl Full {
         Ok(Self { schemas, index })
     }
 
-    fn check(&self, candidate: &Value) -> Result<(), String> {
+    pub(super) fn check(&self, candidate: &Value) -> Result<(), String> {
         self.schemas.validate(candidate, self.index).map_err(|error| {
             let leaf = first_leaf(&error);
             format!("{}: {}", place(&leaf.instance_location.to_string()), leaf.kind)

@@ -326,3 +326,91 @@ fn properties(value: &Value) -> Option<Vec<(String, Subset)>> {
     properties.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     Some(properties)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::schema::Full;
+    use super::*;
+
+    fn leaves() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-3_i64..4).prop_map(Value::from),
+            (-6_i64..7).prop_map(|n| Value::from(n as f64 / 2.0)),
+            Just(json!(9_007_199_254_740_993_u64)),
+            Just(json!(9_007_199_254_740_992.0)),
+            "[aé\u{1f600}]{0,3}".prop_map(Value::from),
+        ]
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        leaves().prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-d]", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn keyword(inner: BoxedStrategy<Value>) -> impl Strategy<Value = (&'static str, Value)> {
+        let types = prop::sample::select(vec!["null", "boolean", "number", "integer", "string", "array", "object"]);
+        let bound = (-6_i64..7).prop_map(|n| if n % 2 == 0 { json!(n / 2) } else { json!(n as f64 / 2.0) });
+        let size = (0_u64..4).prop_map(Value::from);
+        let sizes = ["minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"];
+        let bounds = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
+        prop_oneof![
+            types.clone().prop_map(|name| ("type", json!(name))),
+            prop::collection::btree_set(types, 1..4).prop_map(|names| ("type", json!(names))),
+            values().prop_map(|value| ("const", value)),
+            prop::collection::vec(values(), 1..4).prop_map(|values| ("enum", Value::from(values))),
+            prop::collection::btree_set("[a-d]", 0..3).prop_map(|names| ("required", json!(names))),
+            prop::collection::btree_map("[a-d]", inner.clone(), 0..4).prop_map(|map| ("properties", json!(map))),
+            inner.clone().prop_map(|schema| ("additionalProperties", schema)),
+            inner.prop_map(|schema| ("items", schema)),
+            (prop::sample::select(sizes.to_vec()), size),
+            (prop::sample::select(bounds.to_vec()), bound),
+            Just(("title", json!("t"))),
+        ]
+    }
+
+    fn schemas() -> impl Strategy<Value = Value> {
+        any::<bool>().prop_map(Value::from).boxed().prop_recursive(3, 12, 4, |inner| {
+            prop::collection::vec(keyword(inner.boxed()), 0..5)
+                .prop_map(|keywords| keywords.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                .prop_map(Value::Object)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_full_validator_gives_the_same_verdict(schema in schemas(), candidates in prop::collection::vec(values(), 8)) {
+            let full = Full::compile(&schema).unwrap();
+            let subset = Subset::compile(&schema).unwrap();
+            for candidate in candidates {
+                let verdict = full.check(&candidate);
+                prop_assert_eq!(subset.check(&candidate).is_ok(), verdict.is_ok(), "{} {:?}", candidate, verdict);
+            }
+        }
+    }
+
+    #[test]
+    fn any_other_keyword_is_left_to_the_full_validator() {
+        for keyword in ["pattern", "$ref", "$id", "$defs", "allOf", "not", "uniqueItems", "multipleOf", "madeUp"] {
+            assert!(Subset::compile(&json!({ keyword: 1 })).is_none(), "{keyword}");
+        }
+    }
+
+    #[test]
+    fn a_fault_names_its_place() {
+        let schema = json!({"properties": {"a": {"items": {"properties": {"b/c": {"maxLength": 2, "minLength": 1}}}}}});
+        let fault = Subset::compile(&schema).unwrap().check(&json!({"a": [{}, {"b/c": "xyz"}]})).unwrap_err();
+        assert_eq!(fault, "/a/1/b~1c: has 3 characters, at most 2 are allowed");
+    }
+}

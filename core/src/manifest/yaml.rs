@@ -11,6 +11,7 @@ use serde_saphyr::options::NonFiniteFloatPolicy;
 use serde_saphyr::{Options, SnippetMode, Spanned, UserMessageFormatter};
 
 use super::{Fault, Place};
+use crate::json;
 
 /// The most bytes of a manifest.
 pub(super) const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -143,16 +144,11 @@ impl<'de> Deserialize<'de> for Content {
 
 struct ContentVisitor;
 
-/// The largest whole number up to which every one is a double: 2^53.
-const MAX_SAFE_INTEGER: u128 = 1 << 53;
-
-fn integer<E: de::Error>(negative: bool, size: u128) -> Result<Content, E> {
-    let sign = if negative { "-" } else { "" };
-    match i64::try_from(size) {
-        Ok(n) if size <= MAX_SAFE_INTEGER => Ok(Content::Number(Number::from(if negative { -n } else { n }))),
-        Ok(_) | Err(_) => {
-            Err(E::custom(format!("number {sign}{size} cannot be held by a double: write it as a string")))
-        }
+fn integer<E: de::Error>(text: &str) -> Result<Content, E> {
+    let number = text.parse::<i64>().map(Number::from).ok().or_else(|| Number::from_f64(text.parse().ok()?));
+    match number.filter(|_| json::keeps_digits(text)) {
+        Some(number) => Ok(Content::Number(number)),
+        None => Err(E::custom(format!("number {text} cannot be held by a double: write it as a string"))),
     }
 }
 
@@ -172,19 +168,19 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Content, E> {
-        integer(false, value.into())
+        integer(&value.to_string())
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Content, E> {
-        integer(value < 0, value.unsigned_abs().into())
+        integer(&value.to_string())
     }
 
     fn visit_u128<E: de::Error>(self, value: u128) -> Result<Content, E> {
-        integer(false, value)
+        integer(&value.to_string())
     }
 
     fn visit_i128<E: de::Error>(self, value: i128) -> Result<Content, E> {
-        integer(value < 0, value.unsigned_abs())
+        integer(&value.to_string())
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Content, E> {
