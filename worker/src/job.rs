@@ -107,7 +107,7 @@ async fn compute(worker: &Arc<Worker>, job: &Assignment, held: &Arc<Held>, limit
         Packing::All => outcome,
         // Complete by its runner's word or not: what was cut off here must never look complete.
         Packing::Cut => Outcome::Stopped,
-        // The runner saw its output closed and gave up; the reason is here.
+        // The runner was stopped for it.
         Packing::Failed(too_large) => {
             Outcome::Failed(Failure { kind: FailureKind::Error, message: too_large.to_string(), exit_code: None })
         }
@@ -161,7 +161,14 @@ async fn pack(
     };
     tokio::select! {
         biased;
-        packed = work => packed.map_or_else(Packing::Failed, |()| Packing::All),
+        packed = work => match packed {
+            Ok(()) => Packing::All,
+            Err(too_large) => {
+                // The runner may be at work for hours and never look at its output again.
+                held.stop.raise(StopReason::Refused);
+                Packing::Failed(too_large)
+            }
+        },
         () = held.stop.raised() => Packing::Cut,
     }
 }

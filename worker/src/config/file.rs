@@ -185,7 +185,7 @@ impl Reader<'_> {
         let (log_level, log_format) = log.map_or((None, None), |mut log| self.log(&mut log));
         let config = FileConfig {
             servers: f.take("server").and_then(|(path, value)| self.servers(&path, value)),
-            name: self.parsed(f, "name", |text| WorkerId::new(text)),
+            name: self.parsed(f, "name", WorkerId::new),
             slots: self.parsed(f, "slots", |text| text.parse().map_err(|_| "must be a whole number from 1")),
             kinds: f.take("kinds").map(|(path, value)| self.kinds(&path, value)),
             labels: f.take("labels").map(|(path, value)| self.texts(&path, value)).unwrap_or_default(),
@@ -313,7 +313,7 @@ impl Reader<'_> {
             }
         };
         let defaults = ProcessConfig::new(Vec::new());
-        let cwd: Option<PathBuf> = self.parsed(fields, "cwd", |text| PathBuf::from_str(text));
+        let cwd: Option<PathBuf> = self.parsed(fields, "cwd", PathBuf::from_str);
         let process = ProcessConfig {
             argv: argv.clone().unwrap_or_default(),
             // Relative to the file, so that a configuration and its runners can be moved together.

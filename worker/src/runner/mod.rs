@@ -88,7 +88,7 @@ impl Output {
 enum Runner {
     Builtin(crate::config::Builtin),
     Command(crate::config::ProcessConfig),
-    Serve(serve::Pool),
+    Serve(Box<serve::Pool>),
 }
 
 /// The runners of a worker, by kind.
@@ -102,7 +102,7 @@ impl Runners {
         let runner = |config: &RunnerConfig| match config {
             RunnerConfig::Builtin(builtin) => Runner::Builtin(*builtin),
             RunnerConfig::Command(process) => Runner::Command(process.clone()),
-            RunnerConfig::Serve(serve) => Runner::Serve(serve::Pool::new(serve.clone())),
+            RunnerConfig::Serve(serve) => Runner::Serve(Box::new(serve::Pool::new(serve.clone()))),
         };
         Self { kinds: kinds.iter().map(|(kind, config)| (kind.clone(), runner(config))).collect() }
     }

@@ -165,7 +165,7 @@ impl Process {
                 Ok(_) => "the runner's first line must be {\"ready\":true}".to_owned(),
                 Err(error) => format!("the runner's first line must be {{\"ready\":true}}: {error}"),
             },
-            Ok(Ok(None)) => process.death().await,
+            Ok(Ok(None)) => process.death("before it was ready").await,
             Ok(Err(fault)) => fault,
             Err(_) => {
                 let limit = humantime::format_duration(*start_timeout);
@@ -203,7 +203,7 @@ impl Process {
         loop {
             let line = match self.said.next().await {
                 Ok(Some(line)) => line,
-                Ok(None) => return Answered::Broken(self.death().await),
+                Ok(None) => return Answered::Broken(self.death("in the middle of the job").await),
                 Err(fault) => return Answered::Broken(fault),
             };
             total += line.len() as u64;
@@ -236,7 +236,7 @@ impl Process {
     }
 
     /// Why the output ended, in words: the process is dead, or closed its output and is ended for it.
-    async fn death(&mut self) -> String {
+    async fn death(&mut self, when: &str) -> String {
         let how = match tokio::time::timeout(Duration::from_secs(2), self.group.ended()).await {
             Ok(Ok(status)) => describe(status),
             Ok(Err(error)) => format!("ended: {error}"),
@@ -245,7 +245,7 @@ impl Process {
         // The pump sees the end of the pipe as soon as the group is gone.
         let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.pump).await;
         let tail = lock(&self.errors).tail.clone();
-        tail.after(&format!("the runner process {how} in the middle of the job"))
+        tail.after(&format!("the runner process {how} {when}"))
     }
 
     /// Closes standard input, which asks the process to end, and kills it if it does not.
