@@ -109,7 +109,9 @@ impl State {
                     None => {
                         judged.accepted += 1;
                         let seq = judged_at.plus(u64::from(judged.accepted));
-                        fresh.insert(screened.digest(), screened.offsets(), seq);
+                        if index + 1 < candidates.len() {
+                            fresh.insert(screened.digest(), screened.offsets(), seq);
+                        }
                         accepted.push(Event::CandidateAccepted(Box::new(CandidateAccepted {
                             origin,
                             contract: screened.contract().clone(),

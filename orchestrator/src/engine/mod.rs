@@ -19,7 +19,7 @@ use orch_core::job::{JobSpec, Payload};
 use orch_core::liveness::{Liveness, Registration};
 use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
-use orch_core::state::{Decision, State};
+use orch_core::state::{Decision, JobState, State};
 use orch_core::time::{Now, Span};
 use orch_ledger::{Ledger, OpenError, OpenOptions, RecoveryReport};
 use orch_proto::v1::Hardware;
@@ -129,6 +129,12 @@ impl Engine {
         for event in decision.events {
             let seq = self.ledger.stage(now.wall, &event).expect("bounds at the edge keep every event within a line");
             let record = Record { seq, at: now.wall, event };
+            // The event of a cancellation does not name the lease that it ends, if any; the state does, until then.
+            if let Event::JobCancelled { job, .. } = &record.event
+                && let Some(JobState::Leased { lease }) = self.state.job(*job).map(|job| &job.state)
+            {
+                self.liveness.unwatch(*lease);
+            }
             self.state.apply(&record).expect("the state applies what it decided");
             self.follow(&record, now);
         }
@@ -148,15 +154,8 @@ impl Engine {
             | Event::LeaseExpired { lease, .. }
             | Event::JobCompleted { lease, .. }
             | Event::AttemptFailed { lease, .. } => self.liveness.unwatch(*lease),
-            Event::JobCancelled { .. } => {
-                // The event does not name the lease, if there was one: drop the watches that have no lease any more.
-                let gone: Vec<LeaseId> =
-                    self.liveness.watched().filter(|lease| !self.state.leases().contains_key(lease)).collect();
-                for lease in gone {
-                    self.liveness.unwatch(lease);
-                }
-            }
-            Event::SegmentOpened { .. }
+            Event::JobCancelled { .. }
+            | Event::SegmentOpened { .. }
             | Event::SegmentSealed {}
             | Event::Booted { .. }
             | Event::QueueDefined(_)
