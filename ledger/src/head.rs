@@ -153,11 +153,14 @@ impl HeadFile {
         Ok(Self { file: dir.open(layout::HEAD, Access::Write)?, generation: newest.generation })
     }
 
-    /// Writes the slot that is not the newest. Durable only after [`HeadFile::sync`].
+    /// Writes the slot that is not the newest. Durable only after [`HeadFile::sync`], which must come before the next
+    /// write: else both slots could be torn. A write that failed is repeated in the same slot.
     pub(crate) fn write(&mut self, head: Head) -> io::Result<()> {
-        self.generation += 1;
-        let slot = encode(&Head { generation: self.generation, ..head });
-        disk::write_all_at(&*self.file, &slot, self.generation % 2 * SLOT as u64)
+        let generation = self.generation + 1;
+        let slot = encode(&Head { generation, ..head });
+        disk::write_all_at(&*self.file, &slot, generation % 2 * SLOT as u64)?;
+        self.generation = generation;
+        Ok(())
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {

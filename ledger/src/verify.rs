@@ -24,7 +24,8 @@ use crate::layout;
 use crate::lock;
 use crate::recovery::Sign;
 use crate::recovery::examine::{check_head_agrees, check_head_reached, judge_end, not_last};
-use crate::segment::check::{self, CheckError, Entry, Segment, Task};
+use crate::segment::check::{self, CheckError, Segment, Task};
+use crate::segment::chunk::Entry;
 use crate::segment::list;
 
 /// What stands behind the last whole batch.
@@ -366,12 +367,15 @@ fn check_part(task: Task<'_>, head: &Head, progress: &dyn Fn(u64)) -> io::Result
     const STEP: u64 = 4 << 20;
     let mut counts = Counts::default();
     let mut told = 0;
-    let checked = check::check(task, &mut |entry| {
-        check_head_agrees(head, task.first, &entry)?;
-        counts.add(task.first, &entry);
-        if entry.end - told >= STEP {
-            progress(entry.end - told);
-            told = entry.end;
+    let checked = check::check(task, &mut |chunk| {
+        chunk.read(&mut |segment, entry| {
+            check_head_agrees(head, segment, &entry)?;
+            counts.add(segment, &entry);
+            Ok(())
+        })?;
+        if counts.bytes - told >= STEP {
+            progress(counts.bytes - told);
+            told = counts.bytes;
         }
         Ok(())
     });

@@ -87,7 +87,7 @@ impl<'a> Line<'a> {
     /// # Errors
     /// [`LineFault::Event`] if this version does not know such an event.
     pub fn event(&self) -> Result<Event, LineFault> {
-        serde_json::from_str(self.event_json).map_err(|error| LineFault::Event { message: error.to_string() })
+        read_event(self.event_json)
     }
 
     /// The record.
@@ -97,6 +97,11 @@ impl<'a> Line<'a> {
     pub fn record(&self) -> Result<Record, LineFault> {
         Ok(Record { seq: self.seq, at: self.at, event: self.event()? })
     }
+}
+
+/// Reads an event.
+pub(crate) fn read_event(json: &str) -> Result<Event, LineFault> {
+    serde_json::from_str(json).map_err(|error| LineFault::Event { message: error.to_string() })
 }
 
 /// Reads a line, given without its newline. Its checksum is looked at before anything else.

@@ -40,17 +40,14 @@ pub(crate) fn check_event(json: &[u8]) -> Result<(), EventFault> {
     if json.len() > MAX_EVENT_BYTES {
         return Err(EventFault::TooLong { bytes: json.len() });
     }
-    // One pass without branches first: nearly always there is nothing to find.
-    let (mut lowest, mut opened) = (u8::MAX, 0usize);
-    for &byte in json {
-        lowest = lowest.min(byte);
-        opened += usize::from(byte == b'{') + usize::from(byte == b'[');
-    }
+    // Passes without branches first: nearly always there is nothing to find.
+    let lowest = json.iter().fold(u8::MAX, |lowest, byte| lowest.min(*byte));
     if lowest < b' ' {
         let at = json.iter().position(|byte| *byte < b' ').unwrap_or(0);
         return Err(EventFault::ControlByte { at });
     }
-    if opened > MAX_EVENT_DEPTH && depth(json) > MAX_EVENT_DEPTH { Err(EventFault::TooDeep) } else { Ok(()) }
+    let may_be_deep = memchr::memchr2_iter(b'{', b'[', json).nth(MAX_EVENT_DEPTH).is_some();
+    if may_be_deep && depth(json) > MAX_EVENT_DEPTH { Err(EventFault::TooDeep) } else { Ok(()) }
 }
 
 /// The deepest nesting of a JSON text.

@@ -14,6 +14,7 @@ mod at;
 mod decode;
 mod encode;
 
+pub(crate) use decode::read_event;
 pub use decode::{Line, LineFault, decode, decode_prefix};
 pub(crate) use encode::{AtText, EventFault, check_event, encode_batch};
 

@@ -1,20 +1,22 @@
 //! Reads a whole ledger, hands out its records, and says what must be mended; or refuses. Read-only.
 
 use std::io;
+use std::sync::mpsc;
 
 use orch_core::id::Seq;
 use orch_core::record::{Event, Record};
 
 use crate::Position;
 use crate::chain::Link;
-use crate::disk::{self, Dir};
+use crate::disk::{self, Access, Dir};
 use crate::fault::{Fault, NotTorn, Place};
 use crate::head::Head;
 use crate::layout;
 use crate::line::MAX_BATCH_BYTES;
-use crate::segment::check::{self, CheckError, Entry, Segment, Task};
+use crate::segment::check::{self, CheckError, ChunkSink, Segment, Task};
+use crate::segment::chunk::{Chunk, Entry};
 use crate::segment::list;
-use crate::segment::offsets::{Offsets, SegmentOffsets};
+use crate::segment::offsets::Offsets;
 
 use super::tail::{self, Sign};
 
@@ -43,39 +45,81 @@ pub(crate) struct Torn {
 }
 
 /// Examines the ledger `ledger`, of which HEAD says `head`.
+///
+/// Bytes and chain are checked in a thread of their own if there is much to read; events are read and handed out here.
 pub(crate) fn examine(
     dir: &dyn Dir,
     ledger: &str,
     head: &Head,
     replay: &mut Replay<'_>,
 ) -> Result<Examined, CheckError> {
+    /// Less than this is read sooner than a thread is started, in bytes.
+    const MUCH: u64 = 2 << 20;
     let firsts = list::list(dir)?.map_err(|(place, fault)| CheckError::Fault(place, fault))?;
-    let mut walk = Walk { head, link: Link::default(), epoch: 0, offsets: Offsets::default() };
-    let mut last = None;
-    for (i, &first) in firsts.iter().enumerate() {
-        let expected = walk.link.seq.next();
-        if first != expected {
-            let fault = Fault::Segment { expected, found: Some(first) };
-            return Err(CheckError::Fault(Place::file(layout::segment(first)), fault));
-        }
-        let task = Task { dir, ledger: Some(ledger), first, before: Some(walk.link) };
-        walk.offsets.push(SegmentOffsets::new(first));
-        let segment = check::check(task, &mut |entry| walk.take(first, entry, replay))?;
-        walk.link = segment.link;
-        if i + 1 < firsts.len() {
-            if let Some((place, fault)) = not_last(&segment) {
-                return Err(CheckError::Fault(place, fault));
-            }
-        } else {
-            last = Some(segment);
-        }
+    let mut fold = Fold { head, epoch: 0, offsets: Offsets::default() };
+    let mut read = |chunk: &Chunk| chunk.read(&mut |segment, entry| fold.take(segment, entry, replay));
+    let mut bytes = 0;
+    for first in &firsts {
+        bytes += dir.open(&layout::segment(*first), Access::Read)?.len()?;
     }
+    let walk = |sink: &mut ChunkSink<'_>| walk(dir, ledger, &firsts, sink);
+    let (link, last) = if bytes < MUCH { walk(&mut |chunk| read(chunk))? } else { beside(walk, &mut read)? };
     let torn = match &last {
         Some(segment) => judge_end(segment, head)?,
         None => None,
     };
-    check_head_reached(head, walk.link, last.as_ref())?;
-    Ok(Examined { link: walk.link, epoch: walk.epoch, offsets: walk.offsets, last, torn })
+    check_head_reached(head, link, last.as_ref())?;
+    Ok(Examined { link, epoch: fold.epoch, offsets: fold.offsets, last, torn })
+}
+
+/// Checks the segments one after the other, each from where the one before it ended.
+fn walk(
+    dir: &dyn Dir,
+    ledger: &str,
+    firsts: &[Seq],
+    sink: &mut ChunkSink<'_>,
+) -> Result<(Link, Option<Segment>), CheckError> {
+    let mut link = Link::default();
+    let mut last = None;
+    for (i, &first) in firsts.iter().enumerate() {
+        let expected = link.seq.next();
+        if first != expected {
+            let fault = Fault::Segment { expected, found: Some(first) };
+            return Err(CheckError::Fault(Place::file(layout::segment(first)), fault));
+        }
+        let segment = check::check(Task { dir, ledger: Some(ledger), first, before: Some(link) }, sink)?;
+        link = segment.link;
+        if i + 1 < firsts.len()
+            && let Some((place, fault)) = not_last(&segment)
+        {
+            return Err(CheckError::Fault(place, fault));
+        }
+        last = Some(segment);
+    }
+    Ok((link, last))
+}
+
+/// Walks in a thread of its own and reads here. What reading finds was written before what the walk finds.
+fn beside<T: Send>(
+    walk: impl FnOnce(&mut ChunkSink<'_>) -> Result<T, CheckError> + Send,
+    read: &mut dyn FnMut(&Chunk) -> Result<(), CheckError>,
+) -> Result<T, CheckError> {
+    /// Chunks in between: enough that neither waits for the other's every step.
+    const BETWEEN: usize = 8;
+    let (sender, receiver) = mpsc::sync_channel::<Chunk>(BETWEEN);
+    std::thread::scope(|scope| {
+        let walker = scope.spawn(move || {
+            walk(&mut |chunk| {
+                // The reader is gone when it found something; then the walk's own end is of no account.
+                let gone = |_| CheckError::Io(io::ErrorKind::BrokenPipe.into());
+                sender.send(std::mem::take(chunk)).map_err(gone)
+            })
+        });
+        let read = receiver.iter().try_for_each(|chunk| read(&chunk));
+        drop(receiver);
+        let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        read.and(walked)
+    })
 }
 
 /// What is wrong with the end of a segment that another one follows: it must end with its last batch.
@@ -161,21 +205,18 @@ pub(crate) fn check_epoch(event: &Event, before: &mut u64) -> Result<(), Fault> 
     Ok(())
 }
 
-struct Walk<'a> {
+/// What is gathered from the records on their way to the caller.
+struct Fold<'a> {
     head: &'a Head,
-    link: Link,
     epoch: u64,
     offsets: Offsets,
 }
 
-impl Walk<'_> {
+impl Fold<'_> {
     fn take(&mut self, segment: Seq, entry: Entry, replay: &mut Replay<'_>) -> Result<(), Fault> {
         check_head_agrees(self.head, segment, &entry)?;
         check_epoch(&entry.record.event, &mut self.epoch)?;
-        if let Some(offsets) = self.offsets.last_mut() {
-            offsets.note(entry.record.seq, entry.offset);
-            offsets.end = entry.end;
-        }
+        self.offsets.note(segment, entry.record.seq, entry.offset, entry.end);
         let Entry { record, batch, left, chain, .. } = entry;
         replay(&record, &Position { batch, left, chain }).map_err(|message| Fault::Replay { seq: record.seq, message })
     }

@@ -59,6 +59,17 @@ impl Offsets {
         self.segments.push(segment);
     }
 
+    /// Notes that the line of `seq` lies in `segment` from `offset` to before `end`. Lines come in order.
+    pub(crate) fn note(&mut self, segment: Seq, seq: Seq, offset: u64, end: u64) {
+        if self.segments.last().is_none_or(|last| last.first != segment) {
+            self.segments.push(SegmentOffsets::new(segment));
+        }
+        if let Some(last) = self.segments.last_mut() {
+            last.note(seq, offset);
+            last.end = end;
+        }
+    }
+
     pub(crate) fn last_mut(&mut self) -> Option<&mut SegmentOffsets> {
         self.segments.last_mut()
     }

@@ -131,10 +131,10 @@ impl Ledger {
         Encoded { first, last, batch, chain, marks }
     }
 
-    /// The order that keeps records safe: bytes, then their sync, and the witness of the batch before.
+    /// The order that keeps records safe: the witness of the batch before and the bytes, then their syncs.
     pub(super) fn append(&mut self, batch: &Encoded) -> Result<Commit, CommitError> {
+        self.write_head().map_err(|error| self.classify("write HEAD", 0, error))?;
         self.write_batch()?;
-        self.write_head().map_err(|error| self.fatal("write HEAD", error))?;
         self.active.sync().map_err(|error| self.fatal("sync the segment", error))?;
         self.sync_head().map_err(|error| self.fatal("sync HEAD", error))?;
         Ok(self.advance(batch))
@@ -149,6 +149,7 @@ impl Ledger {
             let error = self.classify("write to the segment", bytes, error);
             if matches!(error, CommitError::NoSpace(_)) {
                 self.active.take_back().map_err(|error| self.fatal("take back what was written", error))?;
+                self.sync_head().map_err(|error| self.fatal("sync HEAD", error))?;
             }
             return Err(error);
         }

@@ -156,7 +156,8 @@ impl Ledger {
         self.active.trim().map_err(|error| self.fatal("trim the segment", error))
     }
 
-    /// Writes the HEAD of the last batch if HEAD lags. Durable after [`Ledger::sync_head`].
+    /// Writes the HEAD of the last batch if HEAD lags. Durable after [`Ledger::sync_head`], which must follow before the
+    /// next write.
     fn write_head(&mut self) -> io::Result<()> {
         if self.head_names < self.last.batch { self.head_file.write(self.last) } else { Ok(()) }
     }

@@ -10,7 +10,6 @@ use orch_core::record::{Event, FORMAT, Record};
 use orch_core::time::Timestamp;
 
 use crate::Position;
-use crate::disk::is_no_space;
 use crate::layout;
 use crate::segment::offsets::SegmentOffsets;
 
@@ -47,7 +46,11 @@ impl Ledger {
         let next = self.prepare_next()?;
         let mut records = Vec::new();
         if !self.active.sealed {
-            records.extend(self.seal(at)?);
+            let sealed = self.seal(at).inspect_err(|_| {
+                // It may hold the very space that is missing.
+                let _ = self.remove_next();
+            });
+            records.extend(sealed?);
         }
         let (commit, header) = self.open_next(next, at, Vec::new())?;
         records.extend(header);
@@ -70,24 +73,19 @@ impl Ledger {
             next.file = Some(self.dir.create_new(layout::NEXT_TMP)?);
             next.claim(FIRST_BATCH, self.options.claim_bytes)
         });
-        prepared.map_err(|error| self.drop_next("claim space for the next segment", error))?;
+        if let Err(error) = prepared {
+            let _ = self.remove_next();
+            return Err(self.classify("claim space for the next segment", 0, error));
+        }
         Ok(next)
     }
 
+    /// Removes what is left of an attempt. An error is of no account: the next attempt tries again.
     fn remove_next(&self) -> io::Result<()> {
         match self.dir.remove(layout::NEXT_TMP) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
-    }
-
-    /// The next segment cannot be had. Whatever is left of it is removed when the next try begins.
-    fn drop_next(&mut self, doing: &'static str, error: io::Error) -> CommitError {
-        if is_no_space(&error) {
-            // It may hold the very space that is missing.
-            let _ = self.remove_next();
-        }
-        self.classify(doing, 0, error)
     }
 
     /// Ends the active segment with its seal, and gives back what it does not need.
@@ -111,24 +109,31 @@ impl Ledger {
             vec![Event::SegmentOpened { ledger: self.id.clone(), format: FORMAT, previous: self.last.chain }];
         events.extend(more);
         let header = self.encode_own(at, &events)?;
-        let previous = std::mem::replace(&mut self.active, next);
-        if let Err(error) = self.active.write(&mut self.buffer, 0) {
-            self.active = previous;
-            return Err(self.drop_next("write the next segment", error));
+        let before = std::mem::replace(&mut self.active, next);
+        if let Err(error) = self.write_next(first) {
+            if matches!(error, CommitError::NoSpace(_)) {
+                // Nothing has happened but for HEAD and a temporary file.
+                self.active = before;
+                let _ = self.remove_next();
+                self.sync_head().map_err(|error| self.fatal("sync HEAD", error))?;
+            }
+            return Err(error);
         }
-        self.name_next(first)?;
         let commit = self.advance(&header);
         Ok((commit, written(&commit, at, events)))
     }
 
     /// The order that makes a segment appear whole or not at all.
-    fn name_next(&mut self, first: Seq) -> Result<(), CommitError> {
-        self.write_head().map_err(|error| self.fatal("write HEAD", error))?;
+    fn write_next(&mut self, first: Seq) -> Result<(), CommitError> {
+        let name = layout::segment(first);
+        self.write_head().map_err(|error| self.classify("write HEAD", 0, error))?;
+        let written = self.active.write(&mut self.buffer, 0);
+        written.map_err(|error| self.classify("write the next segment", 0, error))?;
         let synced = self.active.file.as_ref().map_or(Ok(()), |file| file.sync_all());
         synced.map_err(|error| self.fatal("sync the next segment", error))?;
         self.sync_head().map_err(|error| self.fatal("sync HEAD", error))?;
-        let name = layout::segment(first);
-        self.dir.rename(layout::NEXT_TMP, &name).map_err(|error| self.fatal("name the next segment", error))?;
+        let named = self.dir.rename(layout::NEXT_TMP, &name);
+        named.map_err(|error| self.classify("name the next segment", 0, error))?;
         self.dir.sync_dir(layout::LEDGER).map_err(|error| self.fatal("sync the ledger's directory", error))?;
         self.active.name = name;
         self.offsets.push(SegmentOffsets::new(first));

@@ -6,7 +6,7 @@
 use std::io;
 
 use orch_core::id::Seq;
-use orch_core::record::{Event, Record};
+use orch_core::record::{CandidateAccepted, Event, Record};
 use orch_core::time::Timestamp;
 
 use crate::line::{AtText, EventFault, MAX_BATCH_BYTES, MAX_EVENT_BYTES, MAX_EVENT_DEPTH, MAX_LINE_BYTES, check_event};
@@ -108,7 +108,9 @@ impl Staged {
             EventFault::TooDeep => unreadable(format!("it is nested more than {MAX_EVENT_DEPTH} levels deep")),
             EventFault::ControlByte { at } => unreadable(format!("it has a control character at byte {at}")),
         })?;
-        serde_json::from_slice::<Event>(json).map_err(|error| unreadable(error.to_string()))?;
+        if !reads_back(event) {
+            serde_json::from_slice::<Event>(json).map_err(|error| unreadable(error.to_string()))?;
+        }
         let bytes = self.events.len() + (self.records.len() + 1) * ENVELOPE;
         if bytes > MAX_BATCH_BYTES && !self.records.is_empty() {
             return Err(StageError::BatchFull { bytes });
@@ -119,6 +121,18 @@ impl Staged {
     fn last_at(&self) -> Option<AtText> {
         self.records.last().map(|record| record.0)
     }
+}
+
+/// Whether an event is surely read back as it was written, so that nobody has to try: every field of these is of a
+/// type whose every value has a text that is read back, checked by `tests/round_trip.rs`. They are nearly all records
+/// of a busy ledger.
+fn reads_back(event: &Event) -> bool {
+    if let Event::CandidateAccepted(accepted) = event {
+        let CandidateAccepted { origin: _, contract, digest: _, offsets: _, candidate: _ } = &**accepted;
+        // Versions begin at 1, but the field is open.
+        return contract.version > 0;
+    }
+    false
 }
 
 /// Stops a serialisation that grows beyond its limit, so that a huge event costs no huge buffer.
