@@ -14,6 +14,7 @@ use serde_json::map::Entry;
 use serde_json::value::RawValue;
 
 mod canonical;
+mod raw;
 
 pub use canonical::{utf16_order, write_canonical, write_number, write_string};
 
@@ -135,6 +136,11 @@ pub fn canonical_text(value: &Value) -> String {
     let mut text = String::with_capacity(256);
     write_canonical(value, &mut text);
     text
+}
+
+/// The canonical text of a value, as JSON to put into other JSON.
+pub fn canonical_raw(value: &Value) -> Box<RawValue> {
+    raw::raw(&canonical_text(value))
 }
 
 /// serde_json's own nesting limit, which stays on behind ours.

@@ -6,6 +6,7 @@
 //! candidate that is the same as another lies in its bucket or in one beside it, and never needs rounding luck.
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::decimal::{Decimal, MAX_QUANTUM_DIGITS};
 use super::field::Field;
@@ -139,8 +140,17 @@ impl Identity {
     pub(super) fn identify(&self, candidate: &Value) -> Result<Identified, String> {
         let places = self.places(candidate)?;
         let offsets: Vec<u32> = places.iter().filter_map(Place::offset).collect();
-        let digest = self.digest(&places, &[0; MAX_NUMERIC_FIELDS]);
-        let neighbours = self.neighbours(&places, offsets.len());
+        let mut text = String::with_capacity(256);
+        let mut hasher = BlockHasher::default();
+        self.write_preimage(&places, &[0; MAX_NUMERIC_FIELDS], &mut text);
+        let digest = hasher.digest(text.as_bytes());
+        let neighbours = all_steps(offsets.len())
+            .map(|steps| {
+                text.clear();
+                self.write_preimage(&places, &steps, &mut text);
+                Probe { digest: hasher.digest(text.as_bytes()), steps }
+            })
+            .collect();
         Ok(Identified { digest, offsets, neighbours })
     }
 
@@ -158,30 +168,6 @@ impl Identity {
 
     fn places(&self, candidate: &Value) -> Result<Vec<Place>, String> {
         self.parts.iter().map(|part| part.place(candidate)).collect()
-    }
-
-    fn neighbours(&self, places: &[Place], numeric: usize) -> Vec<Probe> {
-        let count = 3_usize.pow(numeric as u32);
-        let mut probes = Vec::with_capacity(count - 1);
-        // Counts in base 3, last field fastest; all zeros is the candidate's own bucket.
-        for code in 0..count {
-            let mut steps = [0; MAX_NUMERIC_FIELDS];
-            let mut rest = code;
-            for step in steps[..numeric].iter_mut().rev() {
-                *step = (rest % 3) as i8 - 1;
-                rest /= 3;
-            }
-            if steps != [0; MAX_NUMERIC_FIELDS] {
-                probes.push(Probe { digest: self.digest(places, &steps), steps });
-            }
-        }
-        probes
-    }
-
-    fn digest(&self, places: &[Place], steps: &[i8; MAX_NUMERIC_FIELDS]) -> Digest {
-        let mut text = String::with_capacity(192);
-        self.write_preimage(places, steps, &mut text);
-        Digest::of(text.as_bytes())
     }
 
     fn write_preimage(&self, places: &[Place], steps: &[i8; MAX_NUMERIC_FIELDS], text: &mut String) {
@@ -226,11 +212,47 @@ impl Place {
     }
 }
 
-fn write_integer(n: i128, text: &mut String) {
-    use std::fmt::Write as _;
-    // The common case avoids 128-bit division. Writing into a String cannot fail.
-    let _ = match i64::try_from(n) {
-        Ok(n) => write!(text, "{n}"),
-        Err(_) => write!(text, "{n}"),
+/// The steps to every bucket around one, in this order: by the first field, then the second, and so on.
+fn all_steps(numeric: usize) -> impl Iterator<Item = [i8; MAX_NUMERIC_FIELDS]> {
+    // Counts in base 3, last field fastest; all zeros is the bucket itself.
+    let nth = move |mut code: usize| {
+        let mut steps = [0; MAX_NUMERIC_FIELDS];
+        for step in steps[..numeric].iter_mut().rev() {
+            *step = (code % 3) as i8 - 1;
+            code /= 3;
+        }
+        steps
     };
+    (0..3_usize.pow(numeric as u32)).map(nth).filter(|steps| steps.iter().any(|step| *step != 0))
+}
+
+fn write_integer(n: i128, text: &mut String) {
+    // 128 bits are needed only for neighbours of the outermost buckets.
+    match i64::try_from(n) {
+        Ok(n) => text.push_str(itoa::Buffer::new().format(n)),
+        Err(_) => text.push_str(itoa::Buffer::new().format(n)),
+    }
+}
+
+/// SHA-256 of texts that mostly begin alike: the preimages of a bucket and its neighbours differ in a digit or two
+/// near the end. Whole blocks that the last text had too are not hashed again.
+#[derive(Default)]
+struct BlockHasher {
+    hashed: Vec<u8>,
+    after: Sha256,
+}
+
+/// SHA-256 works on blocks of so many bytes.
+const BLOCK: usize = 64;
+
+impl BlockHasher {
+    fn digest(&mut self, text: &[u8]) -> Digest {
+        let blocks = text.len() / BLOCK * BLOCK;
+        if text[..blocks] != self.hashed {
+            self.hashed.clear();
+            self.hashed.extend_from_slice(&text[..blocks]);
+            self.after = Sha256::new_with_prefix(&self.hashed);
+        }
+        Digest(self.after.clone().chain_update(&text[blocks..]).finalize().into())
+    }
 }

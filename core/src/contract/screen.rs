@@ -81,9 +81,7 @@ impl Screen {
         let identified = contract.identity.identify(&value);
         let Identified { digest, offsets, neighbours } =
             identified.map_err(|fault| Rejection::new(Rule::Identity, &fault))?;
-        // The canonicalizer writes JSON: the second parse, which RawValue asks for, cannot fail.
-        let candidate = RawValue::from_string(json::canonical_text(&value))
-            .map_err(|error| Rejection::new(Rule::Json, &error.to_string()))?;
+        let candidate = json::canonical_raw(&value);
         Ok(Screened { contract: contract.reference().clone(), digest, offsets, neighbours, candidate })
     }
 }

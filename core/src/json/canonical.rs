@@ -70,8 +70,7 @@ pub fn write_number(number: &Number, out: &mut String) {
     const SAFE: u64 = 1 << 53;
     let safe = number.as_i64().filter(|n| n.unsigned_abs() <= SAFE);
     if let Some(n) = safe {
-        // Writing into a String cannot fail.
-        let _ = write!(out, "{n}");
+        out.push_str(itoa::Buffer::new().format(n));
         return;
     }
     // Every number that serde_json holds without `arbitrary_precision` has a finite double.
@@ -94,6 +93,7 @@ pub fn write_string(text: &str, out: &mut String) {
             0x0C => out.push_str("\\f"),
             0x0D => out.push_str("\\r"),
             control => {
+                // Writing into a String cannot fail.
                 let _ = write!(out, "\\u{control:04x}");
             }
         }
