@@ -225,3 +225,21 @@ fn a_line_of_an_import_is_a_job() {
         "JSON nested more than 65 levels deep"
     );
 }
+
+/// The blocks of a language in a page.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    page.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn what_the_documentation_shows_is_read() {
+    let contracts = include_str!("../../docs/contracts.md");
+    assert_eq!(good(blocks(contracts, "yaml")[0]).contracts().count(), 1);
+    let manifests = include_str!("../../docs/manifests.md");
+    let counts: Vec<_> = blocks(manifests, "yaml").into_iter().map(|block| good(block).job_count()).collect();
+    assert_eq!(counts, [0, 3, 100]);
+    for line in blocks(manifests, "json") {
+        job_from_json(line.as_bytes(), None).unwrap();
+    }
+}
