@@ -12,7 +12,8 @@ use orch_proto::v1;
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, error, info, warn};
 
 use crate::assignment::Assignment;
 use crate::leases::{Held, StopReason};
@@ -32,8 +33,18 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a job's end waits for its log to be taken in: later the lease is over and the log would be refused.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the job and sees to its end.
+/// Runs the job and sees to its end, even if our own code breaks under it.
 pub(crate) async fn run(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limits: BatchLimits) {
+    let lease = job.lease;
+    let running = AbortOnDropHandle::new(tokio::spawn(to_its_end(Arc::clone(&worker), job, held, limits)));
+    if let Err(broken) = running.await {
+        let message = format!("the worker broke while it ran the job: {broken}");
+        error!(%lease, "{message}");
+        deliver(&worker, lease, End::Fail(Failure { kind: FailureKind::Error, message, exit_code: None }));
+    }
+}
+
+async fn to_its_end(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limits: BatchLimits) {
     let lease = job.lease;
     let outcome = compute(&worker, &job, &held, limits).await;
     match outcome {

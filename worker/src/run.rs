@@ -6,12 +6,14 @@ use std::time::Duration;
 use orch_proto::v1;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
 
 use crate::config::WorkerConfig;
 use crate::hardware::Hardware;
 use crate::leases::{Leases, StopReason};
 use crate::logs::Logs;
+use crate::pace::Pace;
 use crate::report::{Counters, WorkerReport};
 use crate::runner::Runners;
 use crate::session::{Session, told, with_timeout};
@@ -24,6 +26,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long the farewell may take when there is no time.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// The bytes that may be under way until the orchestrator says how many.
 const FIRST_WINDOW: usize = 1 << 20;
@@ -97,8 +102,8 @@ pub async fn run(
     });
     announce(&worker.config);
     let mut tasks = JoinSet::new();
-    tasks.spawn(heartbeat::run(Arc::clone(&worker)));
-    tasks.spawn(submit::stream::run(Arc::clone(&worker)));
+    tasks.spawn(supervised("the heartbeat", Arc::clone(&worker), heartbeat::run));
+    tasks.spawn(supervised("the delivery", Arc::clone(&worker), submit::stream::run));
     tasks.spawn(logs::run(Arc::clone(&worker), pump));
     let mut jobs = JoinSet::new();
     let ended = tokio::select! {
@@ -107,10 +112,28 @@ pub async fn run(
         () = kill.cancelled() => Ok(()),
     };
     end_jobs(&worker, &mut jobs).await;
+    if kill.is_cancelled() {
+        // Nothing runs any more; should the orchestrator listen, it need not wait for the leases to expire.
+        let _ = tokio::time::timeout(LAST_WORD, farewell(&worker)).await;
+    }
     tasks.shutdown().await;
     let report = worker.counters.report();
     info!("ended: {report}");
     ended.map(|()| report)
+}
+
+/// Runs a task for ever: one that panics is a fault of ours, and a worker that holds leases must not die of it.
+async fn supervised<F>(name: &'static str, worker: Arc<Worker>, task: impl Fn(Arc<Worker>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut pace = Pace::of_calls();
+    loop {
+        let ended = AbortOnDropHandle::new(tokio::spawn(task(Arc::clone(&worker)))).await;
+        error!("{name} broke, which is a fault of this program: {ended:?}; it is started again");
+        worker.delivery.disconnected();
+        tokio::time::sleep(pace.next_wait()).await;
+    }
 }
 
 fn announce(config: &WorkerConfig) {

@@ -82,7 +82,8 @@ impl Delivery {
         self.filled.send_replace(());
     }
 
-    fn disconnected(&self) {
+    /// The stream is gone: what was not answered is to be sent again.
+    pub(crate) fn disconnected(&self) {
         lock(&self.outbox).disconnected();
     }
 

@@ -111,6 +111,7 @@ async fn the_second_signal_does_not_wait_for_stubborn_processes() {
     worker.kill.cancel();
     worker.ended().await.unwrap();
     all_gone(processes).await;
+    assert!(server.with(|state| state.deregistered), "so that the lease need not expire");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,4 +6,5 @@ mod life;
 mod program;
 mod runners;
 mod server;
+mod service;
 mod support;
