@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The bars of one command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bars {
     all: MultiProgress,
 }

@@ -1,6 +1,7 @@
 //! What can be asked on the command line. Texts here are `orchctl --help`, so they teach.
 
 mod admin;
+mod compact;
 mod global;
 mod jobs;
 mod ledger;
@@ -11,6 +12,7 @@ pub use admin::{
     CompletionArgs, ConfigCommand, ContractCommand, ContractTestArgs, ImportLegacyArgs, QueueCommand, StateCommand,
     StateExportArgs, StatsArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
 };
+pub use compact::CompactArgs;
 pub use global::{Color, Format, GlobalArgs};
 pub use jobs::{
     CancelArgs, JobCommand, JobFilterArgs, ListArgs, LogsArgs, RetryFailedArgs, RunArgs, ShowArgs, WaitArgs,
@@ -89,6 +91,7 @@ pub enum Command {
     #[command(subcommand)]
     State(StateCommand),
     ImportLegacy(ImportLegacyArgs),
+    Compact(CompactArgs),
     /// The settings in force
     #[command(subcommand)]
     Config(ConfigCommand),

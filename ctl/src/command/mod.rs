@@ -1,5 +1,6 @@
 //! What each command does, one idea a file. A command reads its input, asks the server or a file, and prints a view.
 
+mod compact;
 mod completion;
 mod config;
 mod contract;
@@ -98,6 +99,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::State(command) => state::run(context, command).await,
         Command::ImportLegacy(args) => legacy::run(context, args).await,
+        Command::Compact(args) => compact::run(context, args).await,
         Command::Config(command) => config::run(context, &command),
         Command::Doctor => doctor::run(context).await,
         Command::Completion(args) => completion::run(&args),

@@ -30,7 +30,7 @@ pub struct JobView {
     pub worker: Option<String>,
     pub lease: Option<u64>,
     pub accepted: u64,
-    pub duplicates: u64,
+    pub duplicate: u64,
     pub rejected: u64,
     pub failure_class: Option<&'static str>,
     pub message: Option<String>,
@@ -79,7 +79,7 @@ impl From<v1::JobSummary> for JobView {
             worker: some_text(worker),
             lease: (lease != 0).then_some(lease),
             accepted,
-            duplicates,
+            duplicate: duplicates,
             rejected,
             failure_class: (!class.is_empty()).then_some(class),
             message: some_text(message),
@@ -249,7 +249,7 @@ impl View for JobDetailView {
             ("lease", Cell::maybe(job.lease.as_ref())),
             (
                 "candidates",
-                format!("{} accepted, {} duplicate, {} rejected", job.accepted, job.duplicates, job.rejected).into(),
+                format!("{} accepted, {} duplicate, {} rejected", job.accepted, job.duplicate, job.rejected).into(),
             ),
             ("payload", Cell::maybe(payload.as_ref())),
         ];

@@ -3,6 +3,7 @@
 //! Shapes are part of the interface (`docs/cli.md`): names in snake_case, times in RFC 3339, ids as numbers, null for
 //! "none". Fields may be added, never renamed. Wire messages become views here, destructured in full.
 
+mod compact;
 mod contract;
 pub(crate) mod doctor;
 mod import;
@@ -12,12 +13,15 @@ mod legacy;
 mod queue;
 mod record;
 mod settings;
+#[cfg(test)]
+mod snapshots;
 mod stats;
 mod submit;
 mod time;
 mod verdict;
 mod worker;
 
+pub use compact::CompactView;
 pub use contract::{ContractView, ContractsView};
 pub use doctor::{Check, DoctorView};
 pub use import::{ImportView, LineError};
@@ -27,7 +31,7 @@ pub use legacy::{LegacyView, RejectedLine};
 pub use queue::{QueueActionView, QueueView, QueuesView};
 pub use record::summary as record_summary;
 pub use settings::SettingsView;
-pub use stats::StatsView;
+pub use stats::{LedgerView, StatsView};
 pub use submit::{ActionView, DryRunView, EnqueuedView, SubmitView};
 pub use time::{ago, some_text, some_time, span};
 pub use verdict::{TestView, VerdictView};

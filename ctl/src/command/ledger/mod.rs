@@ -3,7 +3,7 @@
 mod cat;
 mod filter;
 mod head;
-mod remote;
+pub mod remote;
 mod tail;
 mod verify;
 mod write;

@@ -1,0 +1,272 @@
+//! Every view in its formats, from fixed wire messages. The snapshots are the interface: a change of a JSON shape
+//! shows here, and belongs into the changelog.
+
+use orch_core::time::Timestamp;
+use orch_proto::v1;
+
+use super::*;
+use crate::args::Format;
+use crate::output::{Page, View, render};
+
+const PAGE: Page = Page { now: Timestamp(1_795_250_400_000), color: false };
+
+/// The view as a table, as JSON and by name, one below the other.
+fn shown<V: View>(view: &V) -> String {
+    let text = |format| render(view, format, &PAGE).unwrap();
+    format!("{}\n{}\n{}", text(Format::Table), text(Format::Json), text(Format::Name))
+}
+
+fn ms_ago(ms: i64) -> i64 {
+    PAGE.now.0 - ms
+}
+
+fn job(id: u64, state: v1::JobState) -> v1::JobSummary {
+    v1::JobSummary {
+        job: id,
+        queue: "zeta".into(),
+        kind: "zeta-zeros".into(),
+        name: String::new(),
+        state: state.into(),
+        attempts: 1,
+        failures: 0,
+        crashes: 0,
+        priority: 0,
+        submitted_unix_ms: ms_ago(90_000),
+        changed_unix_ms: ms_ago(30_000),
+        worker: "rack7-a".into(),
+        lease: id + 100,
+        accepted: 1000,
+        duplicates: 2,
+        rejected: 0,
+        failure_class: v1::FailureClass::Unspecified.into(),
+        message: String::new(),
+        last_seq: id + 200,
+        not_before_unix_ms: 0,
+    }
+}
+
+fn failed_job() -> v1::JobSummary {
+    v1::JobSummary {
+        name: "last block".into(),
+        attempts: 3,
+        failures: 3,
+        failure_class: v1::FailureClass::Timeout.into(),
+        message: "ran longer than 10m\nand was\u{1b}[31m killed".into(),
+        worker: String::new(),
+        lease: 0,
+        ..job(8, v1::JobState::Failed)
+    }
+}
+
+fn queue_spec() -> v1::QueueSpec {
+    v1::QueueSpec {
+        queue: "zeta".into(),
+        contract: "zeta-zeros@1".into(),
+        kind: "zeta-zeros".into(),
+        retry: Some(v1::RetryPatch { max_attempts: Some(5), ..v1::RetryPatch::default() }),
+        lease: None,
+        timeout_ms: Some(600_000),
+    }
+}
+
+fn queue() -> v1::QueueStatus {
+    let jobs = v1::JobCounts { blocked: 1, ready: 20, delayed: 2, leased: 4, done: 70, failed: 3, cancelled: 0 };
+    v1::QueueStatus {
+        spec: Some(queue_spec()),
+        paused: true,
+        paused_reason: "contract under review".into(),
+        jobs: Some(jobs),
+        oldest_ready_unix_ms: ms_ago(61_000),
+    }
+}
+
+fn stats() -> v1::StatsResponse {
+    v1::StatsResponse {
+        jobs: queue().jobs,
+        candidates: Some(v1::CandidateCounts { accepted: 70_000, duplicate: 140, rejected: 3 }),
+        workers: Some(v1::WorkerCounts { live: 2, stale: 1, slots: 8, draining: 0 }),
+        ledger: Some(v1::LedgerStatus {
+            ledger: "0198c0de-0000-7000-8000-000000000001".into(),
+            seq: 70_311,
+            batch: 912,
+            chain: vec![0xab; 32].into(),
+            epoch: 2,
+            bytes: 12_345_678,
+            segments: 3,
+            read_only_reason: String::new(),
+        }),
+        oldest_ready_unix_ms: ms_ago(61_000),
+        attempts: Some(v1::AttemptCounts { leases_granted: 84, failures: 9, crashes: 1, released: 2 }),
+        queues: vec![queue()],
+        index: Some(v1::IndexStatus { applied_seq: 70_300, kind: "sled".into(), problem: String::new() }),
+        uptime_ms: 3_723_000,
+        version: "0.1.0".into(),
+    }
+}
+
+fn worker() -> v1::WorkerStatus {
+    v1::WorkerStatus {
+        worker: "rack7-a".into(),
+        stale: false,
+        draining: false,
+        kinds: vec!["zeta-zeros".into(), "command".into()],
+        slots: 4,
+        hardware: Some(v1::Hardware {
+            host: "rack7".into(),
+            os: "linux".into(),
+            arch: "x86_64".into(),
+            cpu_model: "A CPU".into(),
+            cpus: 64,
+            memory_bytes: 256 << 30,
+            gpus: vec![v1::Gpu { uuid: "GPU-1".into(), model: "A GPU".into(), memory_bytes: 80 << 30 }],
+        }),
+        labels: [("site".to_owned(), "north".to_owned())].into(),
+        version: "0.1.0".into(),
+        registered_unix_ms: ms_ago(7_200_000),
+        last_seen_unix_ms: ms_ago(4_000),
+        leases: vec![v1::HeldLease {
+            lease: 107,
+            job: 7,
+            queue: "zeta".into(),
+            fraction: 0.25,
+            note: "block 3 of 12".into(),
+            expires_in_ms: 595_000,
+        }],
+    }
+}
+
+#[test]
+fn jobs() {
+    let jobs = vec![job(7, v1::JobState::Done).into(), failed_job().into()];
+    insta::assert_snapshot!(shown(&JobsView { jobs, next_after_job: Some(8) }));
+}
+
+#[test]
+fn jobs_as_lines() {
+    let jobs = vec![job(7, v1::JobState::Done).into(), failed_job().into()];
+    insta::assert_snapshot!(render(&JobsView { jobs, next_after_job: None }, Format::Jsonl, &PAGE).unwrap());
+}
+
+#[test]
+fn a_job() {
+    let line = |seq, event: &str| v1::HistoryLine { seq, at_unix_ms: ms_ago(90_000), event_json: event.into() };
+    let detail = v1::GetJobResponse {
+        summary: Some(job(7, v1::JobState::Leased)),
+        spec: Some(v1::JobSpec {
+            queue: "zeta".into(),
+            payload_json: "{\"a\":-1,\"b\":999,\"eps_root\":1e-8}".into(),
+            priority: 3,
+            depends_on: vec!["first".into()],
+            ..v1::JobSpec::default()
+        }),
+        history: vec![
+            line(7, "{\"job_submitted\":{\"kind\":\"zeta-zeros\",\"spec\":{\"queue\":\"zeta\",\"payload\":1}}}"),
+            line(107, "{\"lease_granted\":{\"job\":7,\"attempt\":1,\"worker\":\"rack7-a\"}}"),
+        ],
+        depends_on: vec![5],
+        progress: Some(v1::LeaseProgress { lease: 107, fraction: 0.25, note: "block 3 of 12".into() }),
+    };
+    let view = JobDetailView::try_from(detail).unwrap();
+    insta::assert_snapshot!(format!("{}\n{}", shown(&view), render(&view, Format::Yaml, &PAGE).unwrap()));
+}
+
+#[test]
+fn queues() {
+    insta::assert_snapshot!(shown(&QueuesView { queues: vec![QueueView::try_from(queue()).unwrap()] }));
+}
+
+#[test]
+fn the_cluster() {
+    insta::assert_snapshot!(shown(&StatsView::new(stats(), PAGE.now).unwrap()));
+}
+
+#[test]
+fn an_empty_cluster() {
+    insta::assert_snapshot!(shown(&StatsView::new(v1::StatsResponse::default(), PAGE.now).unwrap()));
+}
+
+#[test]
+fn workers() {
+    let stale = v1::WorkerStatus { worker: "rack8-b".into(), stale: true, hardware: None, leases: vec![], ..worker() };
+    insta::assert_snapshot!(shown(&WorkersView { workers: vec![worker().into(), stale.into()] }));
+}
+
+#[test]
+fn a_worker() {
+    insta::assert_snapshot!(render(&WorkerView::from(worker()), Format::Table, &PAGE).unwrap());
+}
+
+#[test]
+fn submitted() {
+    let existing = |job| v1::SubmittedJob { job, existed: job == 12 };
+    let answer = v1::SubmitResponse {
+        jobs: [7, 8, 9, 12].map(existing).into(),
+        contracts: vec!["zeta-zeros@1".into()],
+        contracts_known: vec![],
+        queues: vec![],
+        queues_known: vec!["zeta".into()],
+        receipt: Some(v1::Receipt { seq: 12, ..v1::Receipt::default() }),
+    };
+    insta::assert_snapshot!(shown(&SubmitView::from(answer)));
+}
+
+#[test]
+fn acted_upon() {
+    let retried = ActionView { action: "retried", dry_run: true, count: 3, jobs: vec![7, 8, 20] };
+    let none = ActionView { action: "cancelled", dry_run: false, count: 0, jobs: vec![] };
+    insta::assert_snapshot!(format!("{}\n{}", shown(&retried), shown(&none)));
+}
+
+#[test]
+fn imported() {
+    let error = LineError { line: 17, reason: "INVALID_LINE".into(), message: "queue: is missing".into() };
+    let view = ImportView {
+        file: "jobs.jsonl".into(),
+        lines: 1_000_000,
+        submitted: 999_998,
+        existed: 1,
+        refused: 1,
+        errors: vec![error],
+        seconds: 12.5,
+        seq: Some(1_000_321),
+    };
+    insta::assert_snapshot!(shown(&view));
+}
+
+#[test]
+fn imported_legacy() {
+    let view = LegacyView {
+        import: 90,
+        file: "old.jsonl".into(),
+        file_sha256: orch_core::digest::Digest([1; 32]),
+        contract: "zeta-zeros@1".into(),
+        finished_before: false,
+        accepted: 10,
+        duplicate: 2,
+        rejected: 1,
+        rejections: vec![RejectedLine { line: 4, rule: "tolerance".into(), message: "root_val: too far".into() }],
+    };
+    let again = LegacyView { finished_before: true, rejections: vec![], ..view.clone() };
+    insta::assert_snapshot!(format!("{}\n{}", shown(&view), render(&again, Format::Table, &PAGE).unwrap()));
+}
+
+#[test]
+fn contracts() {
+    let spec = "{\"contract\":\"zeta-zeros\",\"version\":1,\"description\":\"A zero.\",\"schema\":{\"type\":\"object\"},\
+                \"tolerance\":[{\"field\":\"root_val\",\"abs_lt\":{\"payload\":\"eps_root\"}}],\
+                \"identity\":[{\"field\":\"t\",\"quantum\":1e-6}],\"complete\":{\"count\":{\"payload\":\"b\",\"minus\":\"a\"}}}";
+    let wire = v1::ContractStatus { contract: "zeta-zeros@1".into(), spec_json: spec.into(), seq: 3, accepted: 70_000 };
+    let view = ContractView::try_from(wire).unwrap();
+    let one = render(&view, Format::Table, &PAGE).unwrap();
+    insta::assert_snapshot!(format!("{one}\n{}", shown(&ContractsView { contracts: vec![view] })));
+}
+
+#[test]
+fn examined() {
+    let checks = vec![
+        Check::ok("server", "http://h:1 answers"),
+        Check::warning("stale workers", "rack8-b", "`orchctl worker cleanup`"),
+        Check::problem("ledger", "read only: no space", "free space"),
+    ];
+    insta::assert_snapshot!(shown(&DoctorView { server: "http://h:1".into(), checks }));
+}
