@@ -5,3 +5,4 @@ pub mod engine;
 pub mod grpc;
 pub mod index;
 pub mod logs;
+pub mod serve;

@@ -1,3 +1,85 @@
 //! The `orchestrator` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use orch_orchestrator::config::{self, Args, OrchestratorConfig};
+use orch_orchestrator::serve;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("orchestrator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    let print = args.print_config;
+    let config = args.resolve()?;
+    if print {
+        println!("{}", serde_json::to_string_pretty(&config.to_json())?);
+        return Ok(());
+    }
+    config::install_logging(&config);
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+    let served = runtime.block_on(serve(config));
+    // A call that hangs in a disk must not hold the process: everything that matters is closed.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: OrchestratorConfig) -> anyhow::Result<()> {
+    let drain = config.drain;
+    let data = config.data.clone();
+    let mut signals = Signals::new().context("failed to listen for signals")?;
+    let mut running = tokio::select! {
+        started = serve::start(config) => started?,
+        // Nothing was acknowledged yet: the replay can be given up at any point.
+        name = signals.next() => {
+            eprintln!("orchestrator: {name} during the start: it ends at once");
+            return Ok(());
+        }
+    };
+    let serve::Started { ledger: _, epoch: _, seq, open_jobs, replayed_in } = running.started();
+    eprintln!(
+        "orchestrator: listening on {}, data in {}, ledger at record {seq} (replayed in {replayed_in}), {open_jobs} open jobs",
+        running.local_addr(),
+        data.display(),
+    );
+    let drained = running.drained();
+    tokio::select! {
+        name = signals.next() => eprintln!("orchestrator: {name}: stopping; a second one ends it at once"),
+        ended = running.failed() => ended?,
+        () = drained, if drain => eprintln!("orchestrator: nothing is open any more: stopping"),
+    }
+    tokio::select! {
+        stopped = running.stop() => stopped?,
+        name = signals.next() => anyhow::bail!("a second signal ({name}): ended at once; nothing acknowledged is lost"),
+    }
+    eprintln!("orchestrator: stopped");
+    Ok(())
+}
+
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "Ctrl-C",
+        }
+    }
+}

@@ -69,12 +69,6 @@ fn every_bad_setting_is_named_at_once() {
 }
 
 #[test]
-fn a_window_smaller_than_a_batch_is_refused() {
-    let error = args(&["--max-batch-bytes", "2000000", "--max-unacked-bytes", "100000"]).resolve().unwrap_err();
-    assert!(error.to_string().contains("max_unacked_bytes: 100000 is less than max_batch_bytes"), "{error}");
-}
-
-#[test]
 fn an_unknown_key_and_a_wrong_type_name_their_place() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("orch.yaml");

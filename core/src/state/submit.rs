@@ -79,6 +79,11 @@ impl State {
         Ok(Decision { events: pending.events, answer })
     }
 
+    /// The job that an idempotency key stands for.
+    pub fn job_of_key(&self, key: &str) -> Option<JobId> {
+        self.keys.get(&key_digest(key)).map(|known| known.job)
+    }
+
     /// Decides a chunk of a bulk import: jobs without dependencies, each refused or taken by itself.
     pub fn import(&self, specs: &[JobSpec], now: Timestamp) -> Decision<Vec<Result<(JobId, bool), SubmitFault>>> {
         let mut pending = Pending {

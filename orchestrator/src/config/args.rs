@@ -61,18 +61,6 @@ pub struct Args {
     #[arg(long, env = "ORCH_ALLOW_ANY_FILESYSTEM", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     allow_any_filesystem: Option<bool>,
 
-    /// The most bytes of candidates in one batch [default: 1048576].
-    #[arg(long, env = "ORCH_MAX_BATCH_BYTES", value_name = "BYTES")]
-    max_batch_bytes: Option<u32>,
-
-    /// The most candidates in one batch [default: 4096].
-    #[arg(long, env = "ORCH_MAX_BATCH_CANDIDATES", value_name = "N")]
-    max_batch_candidates: Option<u32>,
-
-    /// The most bytes that a worker may have sent and not yet had answered, per stream [default: 8388608].
-    #[arg(long, env = "ORCH_MAX_UNACKED_BYTES", value_name = "BYTES")]
-    max_unacked_bytes: Option<u32>,
-
     /// The most streams of one connection [default: 1024].
     #[arg(long, env = "ORCH_MAX_STREAMS", value_name = "N")]
     max_streams: Option<u32>,
@@ -112,9 +100,6 @@ impl Args {
             drain,
             segment_bytes,
             allow_any_filesystem,
-            max_batch_bytes,
-            max_batch_candidates,
-            max_unacked_bytes,
             max_streams,
             log_level,
             log_format,
@@ -126,9 +111,6 @@ impl Args {
             drain,
             segment_bytes,
             allow_any_filesystem,
-            max_batch_bytes,
-            max_batch_candidates,
-            max_unacked_bytes,
             max_streams,
             log_level,
             log_format,

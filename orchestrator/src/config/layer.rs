@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use orch_core::time::Span;
 use serde::Deserialize;
 
-use super::{LogFormat, MAX_MESSAGE_BYTES, OrchestratorConfig};
+use super::{LogFormat, OrchestratorConfig};
 
 /// What one source sets, as text where a text can be wrong. Absent: the next source, then the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,12 +24,6 @@ pub struct Layer {
     pub segment_bytes: Option<u64>,
     /// See [`OrchestratorConfig::allow_any_filesystem`].
     pub allow_any_filesystem: Option<bool>,
-    /// See [`OrchestratorConfig::max_batch_bytes`].
-    pub max_batch_bytes: Option<u32>,
-    /// See [`OrchestratorConfig::max_batch_candidates`].
-    pub max_batch_candidates: Option<u32>,
-    /// See [`OrchestratorConfig::max_unacked_bytes`].
-    pub max_unacked_bytes: Option<u32>,
     /// See [`OrchestratorConfig::max_streams`].
     pub max_streams: Option<u32>,
     /// See [`OrchestratorConfig::log_level`].
@@ -77,9 +71,6 @@ impl Layer {
             drain,
             segment_bytes,
             allow_any_filesystem,
-            max_batch_bytes,
-            max_batch_candidates,
-            max_unacked_bytes,
             max_streams,
             log_level,
             log_format,
@@ -91,9 +82,6 @@ impl Layer {
             drain: drain.or(below.drain),
             segment_bytes: segment_bytes.or(below.segment_bytes),
             allow_any_filesystem: allow_any_filesystem.or(below.allow_any_filesystem),
-            max_batch_bytes: max_batch_bytes.or(below.max_batch_bytes),
-            max_batch_candidates: max_batch_candidates.or(below.max_batch_candidates),
-            max_unacked_bytes: max_unacked_bytes.or(below.max_unacked_bytes),
             max_streams: max_streams.or(below.max_streams),
             log_level: log_level.or(below.log_level),
             log_format: log_format.or(below.log_format),
@@ -112,9 +100,6 @@ impl Layer {
             drain,
             segment_bytes,
             allow_any_filesystem,
-            max_batch_bytes,
-            max_batch_candidates,
-            max_unacked_bytes,
             max_streams,
             log_level,
             log_format,
@@ -136,29 +121,6 @@ impl Layer {
             drain: drain.unwrap_or(default.drain),
             segment_bytes: check.range("segment_bytes", segment_bytes, default.segment_bytes, 1 << 20, 1 << 30),
             allow_any_filesystem: allow_any_filesystem.unwrap_or(default.allow_any_filesystem),
-            max_batch_bytes: check.range(
-                "max_batch_bytes",
-                max_batch_bytes,
-                default.max_batch_bytes,
-                64 << 10,
-                // The frame around the candidates is small, but not nothing.
-                (MAX_MESSAGE_BYTES - (256 << 10)) as u32,
-            ),
-            max_batch_candidates: check.range(
-                "max_batch_candidates",
-                max_batch_candidates,
-                default.max_batch_candidates,
-                1,
-                // The record that judges a batch names the seq of every duplicate, and must fit into a line.
-                50_000,
-            ),
-            max_unacked_bytes: check.range(
-                "max_unacked_bytes",
-                max_unacked_bytes,
-                default.max_unacked_bytes,
-                64 << 10,
-                256 << 20,
-            ),
             max_streams: check.range("max_streams", max_streams, default.max_streams, 1, 1 << 20),
             log_level: check.all("log_level", log_level, default.log_level, |text| {
                 let known = text.parse::<tracing_subscriber::EnvFilter>();
@@ -166,11 +128,6 @@ impl Layer {
             }),
             log_format: check.all("log_format", log_format, default.log_format, |text| text.parse::<LogFormat>()),
         };
-        if config.max_unacked_bytes < config.max_batch_bytes {
-            let (window, batch) = (config.max_unacked_bytes, config.max_batch_bytes);
-            let message = format!("{window} is less than max_batch_bytes, which is {batch}");
-            check.faults.push(ConfigFault { field: "max_unacked_bytes", message });
-        }
         if check.faults.is_empty() { Ok(config) } else { Err(ConfigError { faults: check.faults }) }
     }
 }

@@ -36,12 +36,6 @@ pub struct OrchestratorConfig {
     pub segment_bytes: u64,
     /// Use the data directory even where a lock or a sync may not be one (tmpfs, overlay, network).
     pub allow_any_filesystem: bool,
-    /// The most bytes of candidates in one batch.
-    pub max_batch_bytes: u32,
-    /// The most candidates in one batch.
-    pub max_batch_candidates: u32,
-    /// The most bytes of candidates that a worker may have sent and not yet had answered, per stream.
-    pub max_unacked_bytes: u32,
     /// The most streams of one connection.
     pub max_streams: u32,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,orch_orchestrator=debug`.
@@ -59,9 +53,6 @@ impl Default for OrchestratorConfig {
             drain: false,
             segment_bytes: 256 << 20,
             allow_any_filesystem: false,
-            max_batch_bytes: 1 << 20,
-            max_batch_candidates: 4096,
-            max_unacked_bytes: 8 << 20,
             max_streams: 1024,
             log_level: "info".into(),
             log_format: LogFormat::Text,
@@ -69,7 +60,7 @@ impl Default for OrchestratorConfig {
     }
 }
 
-/// The largest message that the server reads. A batch and its frame must fit.
+/// The largest message that the server reads. A batch of candidates and its frame must fit.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// The configuration with the rules that queues and jobs may change, as `--print-config` shows it.

@@ -1,3 +1,4 @@
 //! The gRPC edge: wire values in, core values to the engine, answers back.
 
+pub mod admin;
 pub mod worker;

@@ -1,0 +1,82 @@
+//! Cancel, retry, pause, resume, drain, clean up.
+
+use orch_core::id::{JobId, QueueName, WorkerId};
+use orch_core::liveness::Order;
+use orch_proto::convert::{Faults, JobConditions};
+use orch_proto::error::WireError;
+use orch_proto::v1;
+use tonic::Status;
+
+use super::{Admin, refused};
+use crate::engine::commands::admin::{CancelJobs, CleanupWorkers, DrainWorkers, PauseQueue, ResumeQueue, RetryFailed};
+
+impl Admin {
+    pub(super) async fn cancel(&self, request: v1::CancelJobsRequest) -> Result<v1::CancelJobsResponse, Status> {
+        let v1::CancelJobsRequest { filter, reason, dry_run } = request;
+        let conditions: JobConditions = filter.unwrap_or_default().try_into()?;
+        let Some(filter) = self.open_filter(conditions).await? else { return Ok(v1::CancelJobsResponse::default()) };
+        let replied = self.handle.call(CancelJobs { filter, reason, dry_run }).await.map_err(refused)?;
+        let cancelled = replied.answer.into_iter().map(JobId::get).collect();
+        Ok(v1::CancelJobsResponse { cancelled, receipt: Some(replied.receipt.into()) })
+    }
+
+    pub(super) async fn retry(&self, request: v1::RetryFailedRequest) -> Result<v1::RetryFailedResponse, Status> {
+        let v1::RetryFailedRequest { filter, limit, dry_run } = request;
+        let conditions: JobConditions = filter.unwrap_or_default().try_into()?;
+        let Some(filter) = self.open_filter(conditions).await? else { return Ok(v1::RetryFailedResponse::default()) };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let replied = self.handle.call(RetryFailed { filter, limit, dry_run }).await.map_err(refused)?;
+        let retried = replied.answer.into_iter().map(JobId::get).collect();
+        Ok(v1::RetryFailedResponse { retried, receipt: Some(replied.receipt.into()) })
+    }
+
+    pub(super) async fn pause(&self, request: v1::PauseQueueRequest) -> Result<v1::PauseQueueResponse, Status> {
+        let v1::PauseQueueRequest { queue, reason } = request;
+        let queue = queue_name(&queue)?;
+        let replied = self.handle.call(PauseQueue { queue, reason }).await.map_err(refused)?;
+        replied.answer.map_err(|refusal| WireError::from(&refusal))?;
+        Ok(v1::PauseQueueResponse { receipt: Some(replied.receipt.into()) })
+    }
+
+    pub(super) async fn resume(&self, request: v1::ResumeQueueRequest) -> Result<v1::ResumeQueueResponse, Status> {
+        let v1::ResumeQueueRequest { queue } = request;
+        let queue = queue_name(&queue)?;
+        let replied = self.handle.call(ResumeQueue { queue }).await.map_err(refused)?;
+        replied.answer.map_err(|refusal| WireError::from(&refusal))?;
+        Ok(v1::ResumeQueueResponse { receipt: Some(replied.receipt.into()) })
+    }
+
+    pub(super) async fn drain(&self, request: v1::DrainWorkersRequest) -> Result<v1::DrainWorkersResponse, Status> {
+        let v1::DrainWorkersRequest { workers, all, terminate } = request;
+        let workers = if all { Vec::new() } else { worker_ids(&workers)? };
+        if workers.is_empty() && !all {
+            return Ok(v1::DrainWorkersResponse::default());
+        }
+        let order = if terminate { Order::Terminate } else { Order::Drain };
+        let told = self.handle.call(DrainWorkers { workers, order }).await.map_err(refused)?.answer;
+        Ok(v1::DrainWorkersResponse { draining: told.iter().map(ToString::to_string).collect() })
+    }
+
+    pub(super) async fn cleanup(
+        &self,
+        request: v1::CleanupWorkersRequest,
+    ) -> Result<v1::CleanupWorkersResponse, Status> {
+        let v1::CleanupWorkersRequest { workers } = request;
+        let workers = worker_ids(&workers)?;
+        let (removed, leases_ended) = self.handle.call(CleanupWorkers { workers }).await.map_err(refused)?.answer;
+        let removed = removed.iter().map(ToString::to_string).collect();
+        Ok(v1::CleanupWorkersResponse { removed, leases_ended })
+    }
+}
+
+fn queue_name(text: &str) -> Result<QueueName, Faults> {
+    let mut faults = Faults::new();
+    faults.take("queue", QueueName::new(text)).ok_or(faults)
+}
+
+fn worker_ids(texts: &[String]) -> Result<Vec<WorkerId>, Faults> {
+    let mut faults = Faults::new();
+    let each = texts.iter().enumerate();
+    let ids = each.filter_map(|(i, text)| faults.take(&format!("workers[{i}]"), WorkerId::new(text))).collect();
+    faults.or(ids)
+}

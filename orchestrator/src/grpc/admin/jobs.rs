@@ -1,0 +1,149 @@
+//! Looking at jobs, and waiting for their end.
+
+use std::path::Path;
+
+use orch_core::id::{JobId, QueueName, Seq};
+use orch_core::record::{Event, Record};
+use orch_core::time::Span;
+use orch_ledger::reader::{FollowError, Follower};
+use orch_proto::convert::{self, Faults, JobConditions, MAX_WAIT};
+use orch_proto::v1;
+use tonic::Status;
+
+use super::{Admin, behind, internal, invalid, not_found, refused, unindexed};
+use crate::engine::commands::admin::WaitJobs;
+use crate::index::{Entry, Filter};
+
+/// The most jobs of a page, and how many come if the caller does not say.
+const MAX_PAGE: u32 = 10_000;
+const PAGE: u32 = 100;
+
+/// The most jobs that one call waits for.
+const MAX_AWAITED: usize = 10_000;
+
+/// The most records of a history that are shown: the first, and the last of the others.
+const MAX_HISTORY: usize = 1000;
+
+/// Records so close together are read in one go.
+const NEAR: u64 = 1000;
+
+impl Admin {
+    /// A job of the index. An error says whether it does not exist or is not there yet.
+    pub(super) async fn entry(&self, job: JobId) -> Result<Entry, Status> {
+        let (last, status) = self.caught_up().await?;
+        match self.index.get(job).await.map_err(unindexed)? {
+            Some(entry) => Ok(entry),
+            None if job.0 <= last && status.applied < last => Err(behind(last, &status)),
+            None => Err(not_found(format!("job {job} does not exist"), "job")),
+        }
+    }
+
+    pub(super) async fn show_job(&self, request: v1::GetJobRequest) -> Result<v1::GetJobResponse, Status> {
+        let v1::GetJobRequest { job } = request;
+        let job = JobId::new(job);
+        let Entry { summary, history } = self.entry(job).await?;
+        let lease = summary.lease;
+        let progress = self.handle.query(move |engine, now| {
+            let lease = lease?;
+            let (progress, _) = engine.liveness().progress(lease, now.tick)?;
+            Some(v1::LeaseProgress { lease: lease.get(), fraction: progress.fraction, note: progress.note.clone() })
+        });
+        let progress = progress.await.map_err(refused)?;
+        let data = self.about.data.clone();
+        let read = tokio::task::spawn_blocking(move || read_history(&data, &history));
+        let lines = read.await.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        let (spec, depends_on) = match lines.first() {
+            Some((Record { event: Event::JobSubmitted(submitted), .. }, _)) => {
+                (Some((&submitted.spec).into()), submitted.depends_on.iter().map(|on| on.get()).collect())
+            }
+            Some(_) | None => (None, Vec::new()),
+        };
+        let line = |(record, event_json): (Record, String)| v1::HistoryLine {
+            seq: record.seq.0,
+            at_unix_ms: record.at.0,
+            event_json,
+        };
+        Ok(v1::GetJobResponse {
+            summary: Some(convert::summary(job, summary)),
+            spec,
+            history: lines.into_iter().map(line).collect(),
+            depends_on,
+            progress,
+        })
+    }
+
+    pub(super) async fn page_of_jobs(&self, request: v1::ListJobsRequest) -> Result<v1::ListJobsResponse, Status> {
+        let v1::ListJobsRequest { filter, limit, after_job } = request;
+        let conditions: JobConditions = filter.unwrap_or_default().try_into()?;
+        let limit = match limit {
+            0 => PAGE,
+            limit => limit.min(MAX_PAGE),
+        };
+        let Some(filter) = self.index_filter(conditions).await? else { return Ok(v1::ListJobsResponse::default()) };
+        self.caught_up().await?;
+        let page = self.index.list(filter, JobId::new(after_job), limit as usize).await.map_err(unindexed)?;
+        Ok(v1::ListJobsResponse {
+            jobs: page.jobs.into_iter().map(|(job, summary)| convert::summary(job, summary)).collect(),
+            next_after_job: page.next.map_or(0, JobId::get),
+        })
+    }
+
+    pub(super) async fn wait_for_jobs(&self, request: v1::WaitJobsRequest) -> Result<v1::WaitJobsResponse, Status> {
+        let v1::WaitJobsRequest { jobs, queue, timeout_ms } = request;
+        if jobs.len() > MAX_AWAITED {
+            return Err(invalid(format!("{} jobs, at most {MAX_AWAITED} are allowed", jobs.len()), "jobs"));
+        }
+        let jobs: Vec<JobId> = jobs.into_iter().map(JobId::new).collect();
+        let queue = if queue.is_empty() { None } else { Some(self.known_queue(&queue).await?) };
+        let wait = Span(timeout_ms).min(MAX_WAIT);
+        let command = WaitJobs { jobs: jobs.clone(), queue, wait, until: None };
+        let waiting = self.handle.call_and_wait(command);
+        let open = tokio::select! {
+            replied = waiting => replied.map_err(refused)?.answer,
+            () = self.stopping.cancelled() => return Err(refused(crate::engine::CallError::Stopped)),
+        };
+        let mut response = v1::WaitJobsResponse { ended: open == 0, jobs: Vec::new(), open };
+        if !jobs.is_empty() {
+            self.caught_up().await?;
+            let filter = Filter { jobs, ..Filter::default() };
+            let page = self.index.list(filter, JobId::new(0), MAX_AWAITED).await.map_err(unindexed)?;
+            response.jobs = page.jobs.into_iter().map(|(job, summary)| convert::summary(job, summary)).collect();
+        }
+        Ok(response)
+    }
+
+    /// A queue that exists.
+    async fn known_queue(&self, name: &str) -> Result<QueueName, Status> {
+        let mut faults = Faults::new();
+        let Some(queue) = faults.take("queue", QueueName::new(name)) else { return Err(faults.into()) };
+        let asked = queue.clone();
+        let known = self.handle.query(move |engine, _| engine.state().queues().contains_key(&asked));
+        if known.await.map_err(refused)? {
+            return Ok(queue);
+        }
+        Err(not_found(format!("queue {queue} does not exist"), "queue"))
+    }
+}
+
+/// The records of a job, with their events as they stand in the ledger.
+fn read_history(data: &Path, history: &[Seq]) -> Result<Vec<(Record, String)>, FollowError> {
+    let skipped = history.len().saturating_sub(MAX_HISTORY);
+    let shown = history.iter().take(1).chain(history.iter().skip(1 + skipped));
+    let mut reader: Option<Follower> = None;
+    let mut found = Vec::new();
+    for &seq in shown {
+        let near = |reader: &Follower| (reader.next_seq()..=Seq(reader.next_seq().0 + NEAR)).contains(&seq);
+        let reader = match &mut reader {
+            Some(reader) if near(reader) => reader,
+            place => place.insert(Follower::new(data, seq)),
+        };
+        while let Some(line) = reader.next_line(seq)? {
+            if line.seq == seq
+                && let Ok(record) = line.record()
+            {
+                found.push((record, line.event_json.to_owned()));
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,247 @@
+//! The service for people and programs: submit, look, steer, read the ledger.
+//!
+//! Each file has the calls of one kind. What decides goes through the engine; what only shows jobs comes from the
+//! index, which is waited for, but not for long.
+
+mod control;
+mod export;
+mod filter;
+mod import;
+mod jobs;
+mod ledger;
+mod legacy;
+mod log;
+mod status;
+mod submit;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use orch_core::id::Seq;
+use orch_proto::error::{Reason, WireError};
+use orch_proto::v1;
+use orch_proto::v1::admin_service_server::AdminService;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::worker::refused;
+use crate::config::OrchestratorConfig;
+use crate::engine::Handle;
+use crate::index::{Index, IndexError, IndexStatus};
+use crate::logs::JobLogs;
+
+/// What this process is, for those who ask.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The ledger's id.
+    pub ledger: String,
+    /// The number of this boot.
+    pub epoch: u64,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The settings in force.
+    pub config: OrchestratorConfig,
+    /// The host.
+    pub host: String,
+    /// When the process began to serve.
+    pub started: Instant,
+}
+
+/// The service for people and programs. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin {
+    handle: Handle,
+    index: Index,
+    logs: JobLogs,
+    about: About,
+    /// Ends streams that would otherwise go on for ever.
+    stopping: CancellationToken,
+}
+
+/// How long a look-up waits for the index to catch up. Then it answers with what is there; `Stats` says how far the
+/// index is.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// Answers of a stream that wait for the caller.
+const ANSWERS_AHEAD: usize = 16;
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+impl Admin {
+    /// The service on an engine and its index.
+    pub fn new(handle: Handle, index: Index, logs: JobLogs, about: About, stopping: CancellationToken) -> Self {
+        Self { handle, index, logs, about, stopping }
+    }
+
+    /// Waits until the index has everything that is durable now, within [`CATCH_UP`].
+    async fn caught_up(&self) -> Result<(Seq, IndexStatus), Status> {
+        let last = self.handle.query(|engine, _| engine.state().last_seq()).await.map_err(refused)?;
+        Ok((last, self.index.wait_for(last, CATCH_UP).await))
+    }
+}
+
+fn unindexed(error: IndexError) -> Status {
+    WireError::new(Reason::Unavailable, error.to_string()).retry_after(Duration::from_secs(1)).into()
+}
+
+/// The index has not come so far: nothing can be concluded from what it lacks.
+fn behind(last: Seq, status: &IndexStatus) -> Status {
+    let IndexStatus { applied, kind: _, problem } = status;
+    let why = if problem.is_empty() { String::new() } else { format!(" ({problem})") };
+    let message = format!("the index is at record {applied} of {last}{why}: try again");
+    WireError::new(Reason::Unavailable, message).retry_after(Duration::from_secs(2)).into()
+}
+
+fn not_found(message: impl Into<String>, field: &str) -> Status {
+    WireError::new(Reason::NotFound, message).at(field).into()
+}
+
+fn invalid(message: impl Into<String>, field: &str) -> Status {
+    WireError::new(Reason::InvalidArgument, message).at(field).into()
+}
+
+/// An error with its sources, as an internal fault.
+fn internal(error: &dyn std::error::Error) -> Status {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    tracing::error!(error = text, "a call failed");
+    WireError::new(Reason::Internal, text).into()
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        self.submit_all(request.into_inner()).await.map(Response::new)
+    }
+
+    type ImportJobsStream = Answers<v1::ImportJobsResponse>;
+
+    async fn import_jobs(
+        &self,
+        request: Request<Streaming<v1::ImportJobsRequest>>,
+    ) -> Result<Response<Self::ImportJobsStream>, Status> {
+        Ok(Response::new(import::serve(self.handle.clone(), request.into_inner())))
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+        self.show_job(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        self.page_of_jobs(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn wait_jobs(&self, request: Request<v1::WaitJobsRequest>) -> Result<Response<v1::WaitJobsResponse>, Status> {
+        self.wait_for_jobs(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_jobs(
+        &self,
+        request: Request<v1::CancelJobsRequest>,
+    ) -> Result<Response<v1::CancelJobsResponse>, Status> {
+        self.cancel(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn retry_failed(
+        &self,
+        request: Request<v1::RetryFailedRequest>,
+    ) -> Result<Response<v1::RetryFailedResponse>, Status> {
+        self.retry(request.into_inner()).await.map(Response::new)
+    }
+
+    type ReadJobLogStream = Answers<v1::ReadJobLogResponse>;
+
+    async fn read_job_log(
+        &self,
+        request: Request<v1::ReadJobLogRequest>,
+    ) -> Result<Response<Self::ReadJobLogStream>, Status> {
+        self.job_log(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_queues(&self, _: Request<v1::ListQueuesRequest>) -> Result<Response<v1::ListQueuesResponse>, Status> {
+        self.queues().await.map(Response::new)
+    }
+
+    async fn pause_queue(
+        &self,
+        request: Request<v1::PauseQueueRequest>,
+    ) -> Result<Response<v1::PauseQueueResponse>, Status> {
+        self.pause(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn resume_queue(
+        &self,
+        request: Request<v1::ResumeQueueRequest>,
+    ) -> Result<Response<v1::ResumeQueueResponse>, Status> {
+        self.resume(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        self.workers(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn drain_workers(
+        &self,
+        request: Request<v1::DrainWorkersRequest>,
+    ) -> Result<Response<v1::DrainWorkersResponse>, Status> {
+        self.drain(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cleanup_workers(
+        &self,
+        request: Request<v1::CleanupWorkersRequest>,
+    ) -> Result<Response<v1::CleanupWorkersResponse>, Status> {
+        self.cleanup(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_contracts(
+        &self,
+        request: Request<v1::ListContractsRequest>,
+    ) -> Result<Response<v1::ListContractsResponse>, Status> {
+        self.contracts(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn stats(&self, _: Request<v1::StatsRequest>) -> Result<Response<v1::StatsResponse>, Status> {
+        self.totals().await.map(Response::new)
+    }
+
+    async fn server_info(&self, _: Request<v1::ServerInfoRequest>) -> Result<Response<v1::ServerInfoResponse>, Status> {
+        self.info().await.map(Response::new)
+    }
+
+    type ReadLedgerStream = Answers<v1::ReadLedgerResponse>;
+
+    async fn read_ledger(
+        &self,
+        request: Request<v1::ReadLedgerRequest>,
+    ) -> Result<Response<Self::ReadLedgerStream>, Status> {
+        self.ledger_lines(request.into_inner()).await.map(Response::new)
+    }
+
+    type ExportStateStream = Answers<v1::ExportStateResponse>;
+
+    async fn export_state(
+        &self,
+        _: Request<v1::ExportStateRequest>,
+    ) -> Result<Response<Self::ExportStateStream>, Status> {
+        self.export().await.map(Response::new)
+    }
+
+    type ImportLegacyStream = Answers<v1::ImportLegacyResponse>;
+
+    async fn import_legacy(
+        &self,
+        request: Request<Streaming<v1::ImportLegacyRequest>>,
+    ) -> Result<Response<Self::ImportLegacyStream>, Status> {
+        Ok(Response::new(legacy::serve(self.handle.clone(), request.into_inner())))
+    }
+}

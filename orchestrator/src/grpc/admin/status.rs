@@ -1,0 +1,187 @@
+//! What stands where: queues, workers, contracts, totals, the server itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use orch_core::id::{ContractName, LeaseId, WorkerId};
+use orch_core::liveness::{Order, Worker};
+use orch_core::state::{Queue, State};
+use orch_core::time::Now;
+use orch_proto::convert::{self, Faults};
+use orch_proto::v1;
+use tonic::Status;
+
+use super::{About, Admin, internal, not_found, refused};
+use crate::engine::Engine;
+use crate::index::IndexStatus;
+
+impl Admin {
+    pub(super) async fn queues(&self) -> Result<v1::ListQueuesResponse, Status> {
+        let queues = self.handle.query(|engine, _| queue_statuses(engine.state())).await.map_err(refused)?;
+        Ok(v1::ListQueuesResponse { queues })
+    }
+
+    pub(super) async fn workers(&self, request: v1::ListWorkersRequest) -> Result<v1::ListWorkersResponse, Status> {
+        let v1::ListWorkersRequest { worker } = request;
+        let mut faults = Faults::new();
+        let wanted = (!worker.is_empty()).then(|| faults.take("worker", WorkerId::new(&worker))).flatten();
+        let wanted = faults.or(wanted)?;
+        let only = wanted.clone();
+        let listed = self.handle.query(move |engine, now| worker_statuses(engine, only.as_ref(), now));
+        let workers = listed.await.map_err(refused)?;
+        match wanted {
+            Some(worker) if workers.is_empty() => Err(not_found(format!("worker {worker} is not known"), "worker")),
+            Some(_) | None => Ok(v1::ListWorkersResponse { workers }),
+        }
+    }
+
+    pub(super) async fn contracts(
+        &self,
+        request: v1::ListContractsRequest,
+    ) -> Result<v1::ListContractsResponse, Status> {
+        let v1::ListContractsRequest { name } = request;
+        let mut faults = Faults::new();
+        let wanted = (!name.is_empty()).then(|| faults.take("name", ContractName::new(&name))).flatten();
+        let wanted = faults.or(wanted)?;
+        let listed = self.handle.query(move |engine, _| {
+            let all = engine.state().contracts().iter();
+            let named = all.filter(|(reference, _)| wanted.as_ref().is_none_or(|name| *name == reference.name));
+            named.map(|(_, registered)| convert::contract_status(registered)).collect::<Result<Vec<_>, _>>()
+        });
+        let contracts = listed.await.map_err(refused)?.map_err(|error| internal(&error))?;
+        Ok(v1::ListContractsResponse { contracts })
+    }
+
+    pub(super) async fn totals(&self) -> Result<v1::StatsResponse, Status> {
+        let seen = self.handle.query(|engine, now| {
+            let state = engine.state();
+            let head = engine.ledger().head();
+            let oldest = state.oldest_ready(None).and_then(|job| state.job(job)).map(|job| job.submitted_at);
+            let ledger = v1::LedgerStatus {
+                ledger: engine.ledger().id().to_owned(),
+                seq: head.seq.0,
+                batch: head.batch,
+                chain: head.chain.0.to_vec().into(),
+                epoch: state.epoch(),
+                bytes: 0,
+                segments: 0,
+                read_only_reason: engine.read_only().unwrap_or_default().to_owned(),
+            };
+            (*state.counts(), worker_counts(engine, now), oldest, ledger, queue_statuses(state))
+        });
+        let (counts, workers, oldest, mut ledger, queues) = seen.await.map_err(refused)?;
+        let data = self.about.data.clone();
+        let sized = tokio::task::spawn_blocking(move || size(&data)).await.map_err(|error| internal(&error))?;
+        (ledger.bytes, ledger.segments) = sized;
+        let (jobs, candidates, attempts) = convert::totals(&counts);
+        let IndexStatus { applied, kind, problem } = self.index.status();
+        Ok(v1::StatsResponse {
+            jobs: Some(jobs),
+            candidates: Some(candidates),
+            workers: Some(workers),
+            ledger: Some(ledger),
+            oldest_ready_unix_ms: convert::unix_ms(oldest),
+            attempts: Some(attempts),
+            queues,
+            index: Some(v1::IndexStatus { applied_seq: applied.0, kind: kind.to_owned(), problem }),
+            uptime_ms: u64::try_from(self.about.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    pub(super) async fn info(&self) -> Result<v1::ServerInfoResponse, Status> {
+        let now = self.handle.query(|_, now| now.wall).await.map_err(refused)?;
+        let About { ledger, epoch, data, config, host, started: _ } = &self.about;
+        Ok(v1::ServerInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ledger: ledger.clone(),
+            epoch: *epoch,
+            data_dir: data.display().to_string(),
+            config_json: config.to_json().to_string(),
+            host: host.clone(),
+            pid: std::process::id(),
+            now_unix_ms: now.0,
+        })
+    }
+}
+
+fn queue_statuses(state: &State) -> Vec<v1::QueueStatus> {
+    let status = |queue: &Queue| {
+        let oldest = state.oldest_ready(Some(&queue.spec.name)).and_then(|job| state.job(job));
+        convert::queue_status(&queue.spec, queue.paused.as_deref(), queue.jobs, oldest.map(|job| job.submitted_at))
+    };
+    state.queues().values().map(status).collect()
+}
+
+fn worker_counts(engine: &Engine, now: Now) -> v1::WorkerCounts {
+    let mut counts = v1::WorkerCounts::default();
+    for worker in engine.liveness().workers().values() {
+        if engine.liveness().is_stale(worker, now.tick) {
+            counts.stale += 1;
+            continue;
+        }
+        counts.live += 1;
+        counts.slots += u64::from(worker.registration.slots);
+        counts.draining += u64::from(is_draining(worker));
+    }
+    counts
+}
+
+fn is_draining<H>(worker: &Worker<H>) -> bool {
+    match worker.order {
+        Order::Run => false,
+        Order::Drain | Order::Terminate => true,
+    }
+}
+
+fn worker_statuses(engine: &Engine, only: Option<&WorkerId>, now: Now) -> Vec<v1::WorkerStatus> {
+    let (state, liveness) = (engine.state(), engine.liveness());
+    let mut held: BTreeMap<&WorkerId, Vec<v1::HeldLease>> = BTreeMap::new();
+    for (lease, by) in state.leases() {
+        if only.is_none_or(|only| *only == by.worker) {
+            held.entry(&by.worker).or_default().push(held_lease(engine, *lease, now));
+        }
+    }
+    let wanted = liveness.workers().iter().filter(|(id, _)| only.is_none_or(|only| only == *id));
+    let status = |(id, worker): (&WorkerId, &Worker<v1::Hardware>)| v1::WorkerStatus {
+        worker: id.to_string(),
+        stale: liveness.is_stale(worker, now.tick),
+        draining: is_draining(worker),
+        kinds: worker.registration.kinds.iter().map(ToString::to_string).collect(),
+        slots: worker.registration.slots,
+        hardware: Some(worker.registration.hardware.clone()),
+        labels: worker.registration.labels.clone().into_iter().collect(),
+        version: worker.registration.version.clone(),
+        registered_unix_ms: worker.registered_at.0,
+        last_seen_unix_ms: worker.seen_at.0,
+        leases: held.remove(id).unwrap_or_default(),
+    };
+    wanted.map(status).collect()
+}
+
+fn held_lease(engine: &Engine, lease: LeaseId, now: Now) -> v1::HeldLease {
+    let state = engine.state();
+    let job = state.leases().get(&lease).map(|held| held.job);
+    let queue = job.and_then(|job| state.job(job)).map(|job| state.lane(job).0.to_string());
+    let (fraction, note, left) = match engine.liveness().progress(lease, now.tick) {
+        Some((progress, left)) => (progress.fraction, progress.note.clone(), left.0),
+        None => (-1.0, String::new(), 0),
+    };
+    v1::HeldLease {
+        lease: lease.get(),
+        job: job.map_or(0, |job| job.get()),
+        queue: queue.unwrap_or_default(),
+        fraction,
+        note,
+        expires_in_ms: left,
+    }
+}
+
+/// Bytes and number of the segments, as the file system has them.
+fn size(data: &Path) -> (u64, u64) {
+    let Ok(files) = std::fs::read_dir(data.join(orch_ledger::layout::LEDGER)) else { return (0, 0) };
+    let is_segment = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".jsonl"));
+    let sizes = files.flatten().filter(|file| is_segment(&file.file_name()));
+    let sizes = sizes.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len());
+    sizes.fold((0, 0), |(bytes, segments), size| (bytes + size, segments + 1))
+}

@@ -1,0 +1,302 @@
+//! Starting and stopping: the order in which the parts come up and go down.
+//!
+//! Up: reserve the address, take the data directory into use (lock, recovery, replay), start the engine's thread and
+//! the index, and only then listen. Down: stop listening, end the engine after the batch that it is in, give the
+//! connections a moment to carry the last answers, close the index.
+
+mod health;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use orch_core::time::Span;
+use orch_ledger::{OpenError, OpenOptions, RecoveryReport};
+use orch_proto::DESCRIPTORS;
+use orch_proto::v1::admin_service_server::AdminServiceServer;
+use orch_proto::v1::worker_service_server::WorkerServiceServer;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::config::{MAX_MESSAGE_BYTES, OrchestratorConfig};
+use crate::engine::commands::admin::WaitJobs;
+use crate::engine::{self, Clock, Engine, EngineThread, Fatal, Handle, OpenedEngine};
+use crate::grpc::admin::{About, Admin};
+use crate::grpc::worker::Workers;
+use crate::index::{Follower, FollowerOptions, LedgerSource, directory};
+use crate::logs::JobLogs;
+
+/// Why an orchestrator does not start. Each message names the fix.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error(
+        "failed to listen on {listen}: is another process there? Stop it, or choose another address with --listen \
+         (port 0 takes a free one)"
+    )]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory is in use, or its ledger is refused.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The system gives no thread.
+    #[error("failed to start a thread")]
+    Thread(#[source] io::Error),
+    /// The description of the services is broken: a bug of this build.
+    #[error("failed to describe the services for reflection")]
+    Reflection(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why an orchestrator did not stop cleanly. What was acknowledged is on disk all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The ledger could not be closed.
+    #[error("failed to close the ledger")]
+    Close(#[source] Fatal),
+    /// The server ended by itself.
+    #[error("the server failed")]
+    Server(#[source] tonic::transport::Error),
+    /// A part of the server panicked.
+    #[error("the server panicked")]
+    Panic(#[source] tokio::task::JoinError),
+}
+
+/// What was found and started, for the line that people read.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The ledger's id.
+    pub ledger: String,
+    /// The number of this boot.
+    pub epoch: u64,
+    /// The last record.
+    pub seq: u64,
+    /// Jobs that may still come to something.
+    pub open_jobs: u64,
+    /// How long recovery and replay took.
+    pub replayed_in: Span,
+}
+
+/// A running orchestrator. Dropping it stops listening but leaves the engine to end by itself: call
+/// [`Running::stop`].
+pub struct Running {
+    local_addr: SocketAddr,
+    started: Started,
+    engine: EngineThread,
+    index: Follower,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// Ends long streams and the acceptance of connections.
+    stopping: CancellationToken,
+}
+
+/// What connections get to carry the last answers.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// The index writes what changed at most so often while nobody waits for it.
+const INDEX_PACE: Duration = Duration::from_millis(20);
+
+/// Starts an orchestrator: everything is recovered, and it listens, when this returns.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
+    let socket = reserve(config.listen)?;
+    let clock = Clock::default();
+    let (opened, started) = open(&config, clock.clone()).await?;
+    let data = config.data.clone();
+    let engine = engine::spawn(opened.engine, clock).map_err(StartError::Thread)?;
+    let handle = engine.handle.clone();
+    let options = FollowerOptions { dir: Some(directory(&data, &started.ledger)), pace: INDEX_PACE };
+    let source = Box::new(LedgerSource::new(&data));
+    let index = Follower::start(options, source, handle.durable()).map_err(StartError::Thread)?;
+    let listener = listen(socket, config.listen)?;
+    let local_addr = listener.local_addr().map_err(|source| StartError::Listen { listen: config.listen, source })?;
+    let about = About {
+        ledger: started.ledger.clone(),
+        epoch: started.epoch,
+        data: data.clone(),
+        config: OrchestratorConfig { listen: local_addr, ..config },
+        host: host(),
+        started: Instant::now(),
+    };
+    let stopping = CancellationToken::new();
+    let logs = JobLogs::new(&data);
+    let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
+    let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after);
+    let server = server(&about.config, admin, workers, handle, listener, stopping.clone())?;
+    tracing::info!(%local_addr, ledger = %started.ledger, epoch = started.epoch, seq = started.seq, "the orchestrator listens");
+    Ok(Running { local_addr, started, engine, index, server, stopping })
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// What was found and started.
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// To speak to the engine from within this process.
+    pub fn handle(&self) -> Handle {
+        self.engine.handle.clone()
+    }
+
+    /// Waits until the server ends by itself, which it does only by a failure.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub async fn failed(&mut self) -> Result<(), StopError> {
+        match (&mut self.server).await {
+            Ok(ended) => ended.map_err(StopError::Server),
+            Err(error) => Err(StopError::Panic(error)),
+        }
+    }
+
+    /// Waits until nothing is open any more: queued, delayed, blocked or leased.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
+        let handle = self.engine.handle.clone();
+        async move {
+            loop {
+                let wait = WaitJobs { jobs: Vec::new(), queue: None, wait: Span::seconds(60), until: None };
+                match handle.call_and_wait(wait).await {
+                    Ok(replied) if replied.answer == 0 => return,
+                    Ok(_) => {}
+                    // Overloaded or stopping: neither says anything of the jobs.
+                    Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                }
+            }
+        }
+    }
+
+    /// Stops listening, ends the engine after the batch that it is in, levels HEAD, closes ledger and index.
+    ///
+    /// # Errors
+    /// [`StopError`]; nothing that was acknowledged is lost by it.
+    pub async fn stop(self) -> Result<(), StopError> {
+        let Self { local_addr: _, started: _, engine, index, mut server, stopping } = self;
+        stopping.cancel();
+        let closed = tokio::task::spawn_blocking(move || engine.stop()).await.map_err(StopError::Panic)?;
+        // Workers keep their streams open: they are cut, and come back to the next orchestrator.
+        if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
+            server.abort();
+        }
+        let stopped = tokio::task::spawn_blocking(move || index.stop()).await;
+        closed.map_err(StopError::Close)?;
+        stopped.map_err(StopError::Panic)
+    }
+}
+
+/// Takes the address without listening yet: a port in use shows before a long replay, and callers are refused rather
+/// than left waiting during it.
+fn reserve(listen: SocketAddr) -> Result<TcpSocket, StartError> {
+    let bind = || {
+        let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port that the last process left a moment ago can be had again.
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        Ok(socket)
+    };
+    bind().map_err(|source| StartError::Listen { listen, source })
+}
+
+fn listen(socket: TcpSocket, listen: SocketAddr) -> Result<TcpListener, StartError> {
+    socket.listen(1024).map_err(|source| StartError::Listen { listen, source })
+}
+
+async fn open(config: &OrchestratorConfig, clock: Clock) -> Result<(OpenedEngine, Started), StartError> {
+    let now = clock.now();
+    let mut options = OpenOptions::new(now.wall, env!("CARGO_PKG_VERSION"), &host(), std::process::id());
+    options.segment_bytes = config.segment_bytes;
+    options.allow_any_filesystem = config.allow_any_filesystem;
+    let (data, stale_after) = (config.data.clone(), config.stale_after);
+    tracing::info!(data = %data.display(), "the ledger is opened and replayed");
+    let opening = tokio::task::spawn_blocking(move || {
+        let opened = Engine::open(&data, options, stale_after, now)?;
+        let replayed_in = clock.now().tick.since(now.tick);
+        let state = opened.engine.state();
+        let started = Started {
+            ledger: opened.engine.ledger().id().to_owned(),
+            epoch: state.epoch(),
+            seq: state.last_seq().0,
+            open_jobs: state.counts().jobs.open(),
+            replayed_in,
+        };
+        Ok::<_, OpenError>((opened, started))
+    });
+    let opened = opening.await.map_err(|error| StartError::Thread(io::Error::other(error)))??;
+    report(&opened.0.recovered);
+    tracing::info!(records = opened.1.seq, took = %opened.1.replayed_in, "the ledger is replayed");
+    Ok(opened)
+}
+
+/// Says what recovery did, where it did something.
+fn report(recovered: &RecoveryReport) {
+    let RecoveryReport { created, quarantined, newline_added, head_slot_damaged, unfinished_segment_removed } =
+        recovered;
+    if *created {
+        tracing::info!("a new ledger was made");
+    }
+    if let Some(quarantined) = quarantined {
+        tracing::warn!(?quarantined, "a write that a crash tore, and that nobody was told of, was put into quarantine");
+    }
+    if *newline_added {
+        tracing::warn!("the last line of the ledger lacked its newline, and got it");
+    }
+    if *head_slot_damaged {
+        tracing::warn!("one slot of HEAD could not be read; the other one was used");
+    }
+    if *unfinished_segment_removed {
+        tracing::info!("a segment that was never finished was removed");
+    }
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The gRPC server on one port: both services, health and reflection, with every limit set.
+fn server(
+    config: &OrchestratorConfig,
+    admin: Admin,
+    workers: Workers,
+    handle: Handle,
+    listener: TcpListener,
+    stopping: CancellationToken,
+) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| StartError::Reflection(error.into()))?;
+    let health = health::service(handle, stopping.clone());
+    let router = Server::builder()
+        .max_concurrent_streams(config.max_streams)
+        // More streams that a peer opens only to reset them than this, and its connection is closed.
+        .http2_max_pending_accept_reset_streams(Some(64))
+        .http2_max_local_error_reset_streams(Some(256))
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .http2_max_header_list_size(16 << 10)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(Duration::from_secs(60)))
+        // Long polls end after a minute; nothing else takes so long before its first answer.
+        .timeout(Duration::from_secs(120))
+        .add_service(reflection)
+        .add_service(health)
+        .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let stopped = stopping.cancelled_owned();
+    let incoming = TcpListenerStream::new(listener);
+    Ok(tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped)))
+}
