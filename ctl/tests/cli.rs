@@ -113,7 +113,7 @@ fn no_server_is_8_and_says_how_to_start_one() {
         &["enqueue", "q"],
         &["import", &jobs],
         &["ledger", "tail"],
-        &["compact", "-"],
+        &["compact", "--out", "-"],
     ] {
         let output = orchctl(args).args(["--server", &server]).output().unwrap();
         assert_eq!(code(&output), 8, "{args:?}: {}", stderr(&output));
@@ -225,7 +225,7 @@ fn a_place_without_ledger_is_not_found() {
         &["ledger", "verify", place][..],
         &["ledger", "cat", place],
         &["ledger", "head", place],
-        &["compact", "-", "--dir", place],
+        &["compact", place, "--out", "-"],
     ] {
         let output = run(args);
         assert_eq!(code(&output), 3, "{args:?}: {}", stderr(&output));

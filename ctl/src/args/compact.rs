@@ -12,21 +12,22 @@ use super::values::Size;
 #[command(
     long_about = "Take the accepted candidates out as a clean, sorted data set: one candidate a line, in canonical \
         JSON, sorted by identity. The same ledger gives the same bytes.\n\nFrom the server's ledger, over the wire, \
-        or with --dir from one on disk, beside a running orchestrator too. The whole chain is verified while it is \
+        or from a data directory, beside a running orchestrator too. The whole chain is verified while it is \
         read. The file is there as a whole or not at all. For Parquet use `compactor --format parquet`.",
     after_help = "Examples:\n  \
-        orchctl compact merged_clean.jsonl\n  \
-        orchctl compact merged_clean.jsonl --dir /var/lib/orch\n  \
-        orchctl compact - --contract zeta-zeros@1 --provenance | head\n  \
-        orchctl compact then.jsonl --until 120000       as the ledger was after record 120000"
+        orchctl compact --out merged_clean.jsonl\n  \
+        orchctl compact /var/lib/orch --out merged_clean.jsonl\n  \
+        orchctl compact --out - --contract zeta-zeros@1 --provenance | head\n  \
+        orchctl compact --out then.jsonl --until 120000       as the ledger was after record 120000"
 )]
 pub struct CompactArgs {
-    /// The file to write; - is standard output
-    pub out: PathBuf,
-
     /// An orchestrator's data directory; without it, the server's ledger
-    #[arg(long, value_name = "DIR")]
+    #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
+
+    /// The file to write; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 
     /// Add seq, job, worker, attempt and digest to each candidate, under the key _orch
     #[arg(long)]

@@ -95,7 +95,7 @@ fn failed(error: CompactError, out: &Path) -> Failure {
         return Failure::silent(Exit::Done);
     }
     let (exit, fix) = match &error {
-        CompactError::NotALedger(_) => (Exit::NotFound, "name an orchestrator's data directory with --dir"),
+        CompactError::NotALedger(_) => (Exit::NotFound, "name an orchestrator's data directory"),
         CompactError::NoSuchContract { .. } => (Exit::NotFound, "name one of those with --contract"),
         CompactError::Until { .. } => (Exit::Usage, "leave --until out, or name a record that is there"),
         CompactError::Follow(_) | CompactError::Damaged { .. } | CompactError::Cut { .. } => {
