@@ -10,13 +10,14 @@ use std::time::Duration;
 use orch_core::id::LeaseId;
 use orch_proto::v1;
 use prost::bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
+use crate::ahead;
 use crate::assignment::Assignment;
-use crate::leases::{Held, StopReason};
+use crate::leases::{Held, StopReason, lock};
 use crate::report::count;
 use crate::run::Worker;
 use crate::runner::{Outcome, Output};
@@ -46,7 +47,15 @@ pub(crate) async fn run(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, l
 
 async fn to_its_end(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limits: BatchLimits) {
     let lease = job.lease;
-    let outcome = compute(&worker, &job, &held, limits).await;
+    let outcome = match slot(&worker, &held).await {
+        Some(_slot) => {
+            let started = Instant::now();
+            let outcome = compute(&worker, &job, &held, limits).await;
+            lock(&worker.ahead).took(started.elapsed());
+            outcome
+        }
+        None => Outcome::Stopped,
+    };
     match outcome {
         Outcome::Complete => deliver(&worker, lease, End::Complete),
         Outcome::Failed(failure) => {
@@ -54,6 +63,22 @@ async fn to_its_end(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limit
             deliver(&worker, lease, End::Fail(failure));
         }
         Outcome::Stopped => stopped(&worker, lease, held.stop.reason().unwrap_or(StopReason::Drained)).await,
+    }
+}
+
+/// Waits for a slot, if the job was leased before there was one. None: the job is not to run here.
+async fn slot<'w>(worker: &'w Worker, held: &Held) -> Option<SemaphorePermit<'w>> {
+    if let Ok(slot) = worker.slots.try_acquire() {
+        return Some(slot);
+    }
+    tokio::select! {
+        slot = worker.slots.acquire() => slot.ok(),
+        () = held.stop.raised() => None,
+        () = worker.drain.cancelled() => None,
+        () = tokio::time::sleep(ahead::PATIENCE) => {
+            lock(&worker.ahead).waited_in_vain();
+            None
+        }
     }
 }
 

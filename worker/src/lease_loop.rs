@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use crate::assignment::Assignment;
 use crate::heartbeat::obey;
 use crate::job;
-use crate::leases::Held;
+use crate::leases::{Held, lock};
 use crate::pace::Pace;
 use crate::report::count;
 use crate::run::Worker;
@@ -26,7 +26,9 @@ pub(crate) async fn run(worker: &Arc<Worker>, jobs: &mut JoinSet<()>) {
     while !worker.drain.is_cancelled() {
         while jobs.try_join_next().is_some() {}
         changes.mark_unchanged();
-        let free = worker.leases.free(worker.config.slots.get());
+        let slots = worker.config.slots.get();
+        let ahead = lock(&worker.ahead).jobs(slots);
+        let free = worker.leases.free(slots, ahead);
         if free == 0 {
             tokio::select! {
                 _ = changes.changed() => {}

@@ -171,12 +171,14 @@ impl Leases {
         lock(&self.map).values().map(|(_, held)| Arc::clone(held)).collect()
     }
 
-    /// How many more jobs may be leased: free slots, as long as not too many ended ones wait for their answer.
-    /// Bounded at twice the slots, so that an orchestrator that grants but does not answer is not drained of jobs.
-    pub(crate) fn free(&self, slots: usize) -> usize {
+    /// How many more jobs may be leased: free slots and `ahead`, as long as not too many ended ones wait for their
+    /// answer. So many as there are slots may, so that an orchestrator that grants but does not answer is not drained
+    /// of jobs.
+    pub(crate) fn free(&self, slots: usize, ahead: usize) -> usize {
         let map = lock(&self.map);
         let running = map.values().filter(|(phase, _)| *phase == Phase::Running).count();
-        slots.saturating_sub(running).min((2 * slots).saturating_sub(map.len()))
+        let most = slots.saturating_add(ahead);
+        most.saturating_sub(running).min(most.saturating_add(slots).saturating_sub(map.len()))
     }
 
     /// How many leases are held, and under how many of them a runner still works.
@@ -207,16 +209,17 @@ mod tests {
     #[test]
     fn slots_are_free_when_runners_end_but_not_without_bound() {
         let leases = Leases::default();
-        assert_eq!(leases.free(2), 2);
+        assert_eq!(leases.free(2, 0), 2);
         assert!(leases.add(held(1)) && leases.add(held(2)));
         assert!(!leases.add(held(2)), "the same grant told twice is one lease");
-        assert_eq!(leases.free(2), 0);
+        assert_eq!(leases.free(2, 0), 0);
         leases.delivering(LeaseId::new(1));
         leases.delivering(LeaseId::new(2));
-        assert_eq!(leases.free(2), 2);
+        assert_eq!(leases.free(2, 0), 2);
+        assert_eq!(leases.free(2, 2), 4);
         assert!(leases.add(held(3)));
         leases.delivering(LeaseId::new(3));
-        assert_eq!(leases.free(2), 1, "three ended jobs wait for their answers");
+        assert_eq!(leases.free(2, 0), 1, "three ended jobs wait for their answers");
         assert!(leases.remove(LeaseId::new(1)) && !leases.remove(LeaseId::new(1)));
     }
 

@@ -11,6 +11,7 @@
 pub mod config;
 pub mod hardware;
 
+mod ahead;
 mod assignment;
 mod heartbeat;
 mod job;

@@ -1,14 +1,16 @@
 //! A worker's whole life: register, work, drain, leave.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orch_proto::v1;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
+use crate::ahead::Ahead;
 use crate::config::WorkerConfig;
 use crate::hardware::Hardware;
 use crate::leases::{Leases, StopReason};
@@ -67,6 +69,9 @@ pub(crate) struct Worker {
     pub runners: Runners,
     pub logs: Logs,
     pub counters: Counters,
+    /// One permit per slot; whoever computes holds one.
+    pub slots: Semaphore,
+    pub ahead: Mutex<Ahead>,
     /// No more jobs; what runs may finish.
     pub drain: CancellationToken,
     /// What runs is given back without waiting for it.
@@ -95,6 +100,8 @@ pub async fn run(
         runners: Runners::new(&config.kinds),
         logs,
         counters: Counters::default(),
+        slots: Semaphore::new(config.slots.get().min(Semaphore::MAX_PERMITS)),
+        ahead: Mutex::default(),
         // The orchestrator may order to drain; that must not cancel the caller's token.
         drain: drain.child_token(),
         terminate: CancellationToken::new(),

@@ -203,3 +203,25 @@ async fn an_unwanted_worker_and_a_lost_one_end_with_a_reason() {
     assert!(matches!(error, WorkerError::Unreachable { .. }), "{error}");
     assert!(error.to_string().starts_with("no orchestrator answered for 0s (http://127.0.0.1:"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_leased_ahead_does_not_wait_behind_a_long_one() {
+    let server = Server::new();
+    let worker = Running::start(config(&server, 1, &[("say", sh("echo 1")), ("sleep", sh("exec sleep 1000"))]));
+    // Short jobs make the worker lease ahead; then a long one comes, with another behind it.
+    for number in 1..=4 {
+        server.offer(lease(number, "say", "null"));
+    }
+    server.until("short jobs", |state| (state.ended.len() == 4).then_some(())).await;
+    server.offer(lease(5, "sleep", "null"));
+    server.until("the long job", |state| state.granted.contains_key(&5).then_some(())).await;
+    server.offer(lease(6, "say", "null"));
+    assert_eq!(server.end_of(6).await, Ended::Released, "given back, for another worker");
+    // From now on nothing is leased ahead.
+    server.offer(lease(7, "say", "null"));
+    let beats = server.with(|state| state.heartbeats);
+    server.until("heartbeats", |state| (state.heartbeats > beats + 5).then_some(())).await;
+    server.with(|state| assert_eq!(state.queue.len(), 1));
+    worker.kill.cancel();
+    worker.ended().await.unwrap();
+}
