@@ -1,11 +1,19 @@
-//! Receipts on the wire.
+//! Receipts: proof of what was acknowledged.
 
 use orch_core::digest::Digest;
 use orch_core::id::Seq;
 use orch_core::receipt::Receipt;
 
-use super::Faults;
 use crate::v1;
+
+impl TryFrom<v1::Receipt> for Receipt {
+    type Error = String;
+
+    fn try_from(wire: v1::Receipt) -> Result<Self, String> {
+        let v1::Receipt { seq, chain } = wire;
+        Ok(Self { seq: Seq(seq), chain: digest(&chain)? })
+    }
+}
 
 impl From<Receipt> for v1::Receipt {
     fn from(receipt: Receipt) -> Self {
@@ -14,16 +22,8 @@ impl From<Receipt> for v1::Receipt {
     }
 }
 
-impl TryFrom<v1::Receipt> for Receipt {
-    type Error = Faults;
-
-    fn try_from(wire: v1::Receipt) -> Result<Self, Faults> {
-        let v1::Receipt { seq, chain } = wire;
-        let Ok(chain) = <[u8; 32]>::try_from(&chain[..]) else {
-            let mut faults = Faults::new();
-            faults.push("chain", format!("{} bytes, a chain link has 32", chain.len()));
-            return Err(faults);
-        };
-        Ok(Self { seq: Seq(seq), chain: Digest(chain) })
-    }
+/// A SHA-256 digest from its bytes.
+pub(super) fn digest(bytes: &[u8]) -> Result<Digest, String> {
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| format!("{} bytes: a SHA-256 digest has 32", bytes.len()))?;
+    Ok(Digest(bytes))
 }
