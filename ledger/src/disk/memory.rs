@@ -39,6 +39,7 @@ struct Tree {
     files: BTreeMap<String, Arc<Mutex<Inode>>>,
     dirs: BTreeSet<String>,
     capacity: Option<u64>,
+    file_system: Option<FileSystem>,
     hook: Option<Hook>,
 }
 
@@ -86,6 +87,11 @@ impl MemoryDir {
         lock(&self.tree).capacity = bytes;
     }
 
+    /// The file system that it says it is.
+    pub fn set_file_system(&self, file_system: FileSystem) {
+        lock(&self.tree).file_system = Some(file_system);
+    }
+
     /// Is asked before every call that changes something, with the file's name.
     pub fn set_hook(&self, hook: impl FnMut(Call, &str) -> Option<Mishap> + Send + 'static) {
         lock(&self.tree).hook = Some(Box::new(hook));
@@ -111,10 +117,12 @@ impl MemoryDir {
         lock(&self.tree).files.iter().map(|(name, inode)| (name.clone(), lock(inode).bytes.clone())).collect()
     }
 
-    /// Puts a file there, replacing what was there.
+    /// Puts a file there, and its directory, replacing what was there.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let inode = Inode { bytes: bytes.to_vec(), locked: false };
-        lock(&self.tree).files.insert(name.to_owned(), Arc::new(Mutex::new(inode)));
+        let mut tree = lock(&self.tree);
+        tree.dirs.insert(name.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned());
+        tree.files.insert(name.to_owned(), Arc::new(Mutex::new(inode)));
     }
 
     fn before(&self, call: Call, name: &str) -> io::Result<Option<usize>> {
@@ -145,7 +153,8 @@ impl Dir for MemoryDir {
     }
 
     fn file_system(&self) -> io::Result<FileSystem> {
-        Ok(FileSystem { name: Some("memory"), magic: 0, unfit: None })
+        let memory = FileSystem { name: Some("memory"), magic: 0, unfit: None };
+        Ok(lock(&self.tree).file_system.unwrap_or(memory))
     }
 
     fn create_dir(&self, name: &str) -> io::Result<()> {
