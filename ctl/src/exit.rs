@@ -74,9 +74,22 @@ impl Failure {
         self
     }
 
-    /// The same failure with this to do about it, if nothing better is known.
-    pub fn fix_if_none(self, fix: &str) -> Self {
-        if self.fix.is_some() { self } else { self.fix(fix) }
+    /// The same failure, saying how to go on if the server was lost on the way.
+    pub fn resumable(self, how: &str) -> Self {
+        match self.exit {
+            Exit::Unreachable | Exit::Timeout => {
+                let fix = self.fix.as_ref().map(|fix| format!("{fix}; {how}")).unwrap_or_else(|| how.to_owned());
+                self.fix(fix)
+            }
+            Exit::Done
+            | Exit::Error
+            | Exit::Usage
+            | Exit::NotFound
+            | Exit::JobFailed
+            | Exit::Cancelled
+            | Exit::Auth
+            | Exit::Interrupted => self,
+        }
     }
 
     /// The same failure with its cause.
@@ -107,12 +120,7 @@ impl Failure {
             | Reason::Internal
             | Reason::Other(..) => Exit::Error,
         };
-        let place = if error.field.is_empty() || error.message.contains(&error.field) {
-            String::new()
-        } else {
-            format!("{}: ", error.field)
-        };
-        let failure = Self::new(exit, format!("{what}: {place}{}", error.message));
+        let failure = Self::new(exit, format!("{what}: {}{}", place(error), error.message));
         match &error.reason {
             Reason::Unavailable => failure.fix(how_to_reach(server)),
             Reason::Timeout => failure.fix("give the server longer with --call-timeout 5m"),
@@ -126,6 +134,14 @@ impl Failure {
             },
         }
     }
+}
+
+/// The offending field, unless the message names it itself: `jobs[3].queue` by beginning with "job 3:".
+fn place(error: &WireError) -> String {
+    let WireError { field, message, .. } = error;
+    let index = field.strip_prefix("jobs[").and_then(|rest| rest.split_once(']')).map(|(index, _)| index);
+    let named = index.is_some_and(|index| message.starts_with(&format!("job {index}:")));
+    if field.is_empty() || named || message.contains(field) { String::new() } else { format!("{field}: ") }
 }
 
 /// What to do when no server answers.
@@ -197,6 +213,20 @@ mod tests {
         assert_eq!(exit(Reason::Unavailable), Exit::Unreachable);
         assert_eq!(exit(Reason::Timeout), Exit::Timeout);
         assert_eq!(exit(Reason::Conflict), Exit::Error);
+    }
+
+    #[test]
+    fn a_refusal_names_its_field_once() {
+        let text = |field: &str, message: &str| {
+            let error = WireError::new(Reason::InvalidArgument, message).at(field);
+            Failure::refused("cannot submit", &error, "http://h:1").to_string()
+        };
+        assert_eq!(text("limit", "0 is too small"), "cannot submit: limit: 0 is too small");
+        assert_eq!(
+            text("jobs[3].queue", "job 3: queue x does not exist"),
+            "cannot submit: job 3: queue x does not exist"
+        );
+        assert_eq!(text("", "no"), "cannot submit: no");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// The bars of one command.
 #[derive(Clone, Debug)]
@@ -40,15 +40,13 @@ impl Bars {
         };
         let bar = self.all.add(bar);
         let template = match (total.is_some(), unit) {
-            (true, Unit::Things) => {
-                "{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {elapsed} eta {eta} {wide_msg}"
-            }
+            (true, Unit::Things) => "{prefix} {bar:30} {human_pos}/{human_len} {rate} {elapsed} eta {eta} {wide_msg}",
             (true, Unit::Bytes) => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
-            (false, Unit::Things) => "{spinner} {prefix} {human_pos} {per_sec} {elapsed} {wide_msg}",
+            (false, Unit::Things) => "{spinner} {prefix} {human_pos} {rate} {elapsed} {wide_msg}",
             (false, Unit::Bytes) => "{spinner} {prefix} {bytes} {bytes_per_sec} {elapsed} {wide_msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         }
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -69,6 +67,12 @@ impl Bars {
 }
 
 impl Bar {
+    /// So far when it began: what was done before counts for no rate.
+    pub fn begin_at(&self, position: u64) {
+        self.bar.set_position(position);
+        self.bar.reset_eta();
+    }
+
     /// So far.
     pub fn set(&self, position: u64) {
         self.bar.set_position(position);
@@ -88,6 +92,12 @@ impl Bar {
     pub fn say(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
     }
+}
+
+/// Things a second, without decimals that mean nothing.
+fn rate(state: &ProgressState, text: &mut dyn std::fmt::Write) {
+    // A bar that cannot be written is not worth an error.
+    let _ = write!(text, "{:.0}/s", state.per_sec());
 }
 
 impl Drop for Bar {

@@ -95,7 +95,7 @@ impl Environment {
     pub fn of_process() -> Self {
         let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Self {
-            config: path("ORCH_CONFIG"),
+            config: path("ORCH_CTL_CONFIG"),
             xdg_config_home: path("XDG_CONFIG_HOME"),
             home: path("HOME"),
             // https://no-color.org: set and not empty.
@@ -161,7 +161,7 @@ fn read_file(env: &Environment) -> Result<(ConfigFile, FileSettings), Failure> {
         }
         Err(error) => {
             return Err(Failure::usage(format!("cannot read the settings file {}", path.display()))
-                .fix("correct the path in ORCH_CONFIG, or unset it")
+                .fix("correct the path in ORCH_CTL_CONFIG, or unset it")
                 .because(error));
         }
     };

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 /// An `orchctl` that sees nothing of this machine's settings.
 fn orchctl(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchctl"));
-    for name in ["ORCH_SERVER", "ORCH_OUTPUT", "ORCH_COLOR", "ORCH_CALL_TIMEOUT", "ORCH_CONFIG", "NO_COLOR"] {
+    for name in ["ORCH_SERVER", "ORCH_OUTPUT", "ORCH_COLOR", "ORCH_CALL_TIMEOUT", "ORCH_CTL_CONFIG", "NO_COLOR"] {
         command.env_remove(name);
     }
     command.env("HOME", "/nonexistent").env_remove("XDG_CONFIG_HOME").env("COLUMNS", "100").args(args);
@@ -239,7 +239,7 @@ fn settings_say_where_they_come_from() {
     let dir = tempfile::tempdir().unwrap();
     let file = write(dir.path(), "orchctl.yaml", "server: http://from-file:1\noutput: json\n");
     let mut show = orchctl(&["config", "show", "-o", "json"]);
-    let output = show.env("ORCH_CONFIG", &file).env("ORCH_COLOR", "never").output().unwrap();
+    let output = show.env("ORCH_CTL_CONFIG", &file).env("ORCH_COLOR", "never").output().unwrap();
     let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let source = |name: &str| {
         let settings = view["settings"].as_array().unwrap();
@@ -249,7 +249,7 @@ fn settings_say_where_they_come_from() {
     assert_eq!(sources, ["file", "flag", "environment", "default"]);
 
     let bad = write(dir.path(), "bad.yaml", "sever: x\n");
-    let output = orchctl(&["config", "check"]).env("ORCH_CONFIG", &bad).output().unwrap();
+    let output = orchctl(&["config", "check"]).env("ORCH_CTL_CONFIG", &bad).output().unwrap();
     assert_eq!(code(&output), 2);
     assert!(stderr(&output).contains("bad.yaml") && stderr(&output).contains("sever"), "{}", stderr(&output));
 }

@@ -191,7 +191,7 @@ pub enum ConfigCommand {
     )]
     Show,
     /// Check that the settings can be understood
-    #[command(after_help = "Examples:\n  ORCH_CONFIG=new.yaml orchctl config check")]
+    #[command(after_help = "Examples:\n  ORCH_CTL_CONFIG=new.yaml orchctl config check")]
     Check,
 }
 

@@ -53,7 +53,7 @@ Examples:
   orchctl job list --state failed                what failed, and why
   orchctl ledger verify /var/lib/orch            check every byte of a ledger
 
-Settings: a flag beats its ORCH_* variable, which beats the file ~/.config/orch/orchctl.yaml (or ORCH_CONFIG).
+Settings: a flag beats its ORCH_* variable, which beats the file ~/.config/orch/orchctl.yaml (or ORCH_CTL_CONFIG).
 
 Exit codes:
   0  done                          7  not allowed (authentication, permission)

@@ -49,7 +49,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<Exit, Failure> {
 async fn wait(context: &Context, client: &Client, queue: Option<&str>) -> Result<StatsView, Failure> {
     let bar = context.bars.start("jobs", Some(0), Unit::Things);
     let started = Instant::now();
-    let mut said_lonely = false;
+    let (mut said_lonely, mut begun) = (false, false);
     let mut pause = FIRST_WAIT;
     loop {
         let stats = stats::fetch(context, client).await?;
@@ -62,7 +62,13 @@ async fn wait(context: &Context, client: &Client, queue: Option<&str>) -> Result
             return Ok(stats);
         }
         bar.set_total(jobs.all());
-        bar.set(jobs.all() - jobs.open());
+        let ended = jobs.all() - jobs.open();
+        if begun {
+            bar.set(ended)
+        } else {
+            bar.begin_at(ended)
+        }
+        begun = true;
         bar.say(format!(
             "{} leased, {} failed, {} accepted, {} workers",
             jobs.leased, jobs.failed, stats.candidates.accepted, stats.workers.live

@@ -240,7 +240,7 @@ impl<'a> Import<'a> {
 
     fn broken(&self, status: &Status) -> Failure {
         let failure = self.client.refused("cannot import older results", status);
-        failure.fix_if_none("what was judged is recorded; run the same command again to go on")
+        failure.resumable("what was judged is recorded; run the same command again to go on")
     }
 }
 

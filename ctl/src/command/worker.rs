@@ -15,8 +15,18 @@ pub async fn run(context: &Context, command: WorkerCommand) -> Result<Exit, Fail
     match command {
         WorkerCommand::List => context.print(&WorkersView { workers: list(&client, String::new()).await? })?,
         WorkerCommand::Show { worker } => context.print(&show(&client, &worker).await?)?,
-        WorkerCommand::Drain(args) => context.print(&drain(&client, args).await?)?,
-        WorkerCommand::Cleanup(args) => context.print(&cleanup(&client, args).await?)?,
+        WorkerCommand::Drain(args) => {
+            let named = args.workers.clone();
+            let view = drain(&client, args).await?;
+            context.print(&view)?;
+            all_found(&named, &view.draining, "is not known: nothing to drain")?;
+        }
+        WorkerCommand::Cleanup(args) => {
+            let named = args.workers.clone();
+            let view = cleanup(&client, args).await?;
+            context.print(&view)?;
+            all_found(&named, &view.removed, "was not removed: it is not known, or not stale")?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -26,6 +36,15 @@ pub async fn list(client: &Client, worker: String) -> Result<Vec<WorkerView>, Fa
     let mut admin = client.admin();
     let answer = client.unary("cannot list workers", admin.list_workers(v1::ListWorkersRequest { worker })).await?;
     Ok(answer.workers.into_iter().map(WorkerView::from).collect())
+}
+
+/// Workers that were named must be among those that the server found.
+fn all_found(named: &[WorkerId], found: &[String], why: &str) -> Result<(), Failure> {
+    let missing = named.iter().find(|worker| !found.iter().any(|name| name == worker.as_str()));
+    missing.map_or(Ok(()), |worker| {
+        Err(Failure::new(Exit::NotFound, format!("worker {worker} {why}"))
+            .fix("`orchctl worker list` lists those that are"))
+    })
 }
 
 async fn show(client: &Client, worker: &WorkerId) -> Result<WorkerView, Failure> {

@@ -125,7 +125,7 @@ impl View for WorkerView {
             ("worker", Cell::from(&self.worker)),
             ("status", self.status_cell()),
             ("kinds", self.kinds.join(", ").into()),
-            ("slots", format!("{} ({} busy)", self.slots, self.leases.len()).into()),
+            ("slots", format!("{} ({} leases)", self.slots, self.leases.len()).into()),
             ("version", Cell::from(&self.version)),
             ("registered", Cell::maybe(when(self.registered_at).as_ref())),
             ("last seen", Cell::maybe(when(self.last_seen_at).as_ref())),
@@ -174,7 +174,7 @@ pub struct WorkersView {
 impl View for WorkersView {
     fn table(&self, page: &Page) -> String {
         let mut table =
-            Table::new(&["WORKER", "STATUS", "KINDS", ">BUSY", ">SLOTS", ">LAST SEEN", "HOST", ">CPUS", "VERSION"]);
+            Table::new(&["WORKER", "STATUS", "KINDS", ">LEASES", ">SLOTS", ">LAST SEEN", "HOST", ">CPUS", "VERSION"]);
         for worker in &self.workers {
             table.row(vec![
                 Cell::from(&worker.worker),

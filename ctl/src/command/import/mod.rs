@@ -45,7 +45,7 @@ pub async fn run(context: &Context, args: ImportArgs) -> Result<Exit, Failure> {
     print_errors(context, &view);
     let done = read.and(sent);
     context.print(&view)?;
-    done.map_err(|failure| failure.fix_if_none("the jobs counted above are in; import the file again to go on"))?;
+    done.map_err(|failure| failure.resumable("the jobs counted above are in; import the file again to go on"))?;
     Ok(if view.refused == 0 { Exit::Done } else { Exit::Error })
 }
 

@@ -35,9 +35,19 @@ pub async fn run(context: &Context, args: WaitArgs) -> Result<Exit, Failure> {
                 .fix("`orchctl job list` shows where they stand; wait again with a longer --timeout"));
         }
     };
+    missing(&client, &jobs, &ended).await?;
     let view = JobsView { jobs: ended.into_iter().map(JobView::from).collect(), next_after_job: None };
     context.print(&view)?;
     Ok(verdict(&view))
+}
+
+/// A job that is not among those that ended does not exist; the server says so in its own words.
+async fn missing(client: &Client, wanted: &[u64], ended: &[v1::JobSummary]) -> Result<(), Failure> {
+    let mut admin = client.admin();
+    for job in wanted.iter().filter(|job| ended.iter().all(|found| found.job != **job)) {
+        client.unary("cannot wait", admin.get_job(v1::GetJobRequest { job: *job })).await?;
+    }
+    Ok(())
 }
 
 /// A failed job outweighs a cancelled one.
