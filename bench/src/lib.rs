@@ -1,1 +1,0 @@
-//! Benchmarks of Orch: P1 to P5.
