@@ -1,1 +1,2 @@
-//! End-to-end tests of Orch.
+//! End-to-end tests of Orch: real processes, the real wire, real files. They are in `tests/e2e`, one binary; what every
+//! test needs is in `tests/e2e/support`.

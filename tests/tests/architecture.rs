@@ -39,7 +39,8 @@ fn the_arrows_are_those_of_the_architecture_and_no_others() {
             continue;
         }
         let allowed = allowed.get(name).unwrap_or_else(|| panic!("crate {name} is not in the architecture's table"));
-        for dependency in package.dependencies.iter().filter(|d| d.kind != cargo_metadata::DependencyKind::Development) {
+        for dependency in package.dependencies.iter().filter(|d| d.kind != cargo_metadata::DependencyKind::Development)
+        {
             let on = dependency.name.as_str();
             assert!(!ours.contains(on) || allowed.contains(&on), "{name} must not depend on {on}");
         }
