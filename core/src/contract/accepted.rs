@@ -48,8 +48,11 @@ impl AcceptedSet {
         Self::default()
     }
 
-    /// The accepted candidate that is the same as this one, if there is one: in its own bucket, or else in the first
-    /// neighbouring one that holds such a candidate.
+    /// The first candidate ever accepted that is the same as this one, if there is one.
+    ///
+    /// Being the same is not transitive, so that there may be several, in buckets side by side. The first one is the
+    /// answer that never changes: what is accepted later has a greater seq, so a batch that is sent again gets the
+    /// verdicts that it got.
     pub fn find(&self, candidate: &Screened) -> Option<Seq> {
         self.find_raw(candidate.digest(), candidate.offsets(), candidate.neighbours())
     }
@@ -57,15 +60,13 @@ impl AcceptedSet {
     /// [`Self::find`], from a candidate's parts.
     pub fn find_raw(&self, digest: Digest, offsets: &[u32], neighbours: &[Probe]) -> Option<Seq> {
         // Two candidates in one bucket are less than a quantum apart.
-        if let Some(entry) = self.entry(digest.truncated()) {
-            return Some(entry.seq);
-        }
+        let own = self.entry(digest.truncated()).map(|entry| entry.seq);
         let same_as = |probe: &Probe| {
             let key = probe.digest.truncated();
             let entry = self.entry(key)?;
             self.is_same(key, entry, offsets, &probe.steps).then_some(entry.seq)
         };
-        neighbours.iter().find_map(same_as)
+        own.into_iter().chain(neighbours.iter().filter_map(same_as)).min()
     }
 
     /// Adds an accepted candidate, as its record has it. The first one of a bucket stays.

@@ -5,12 +5,12 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
-
 use super::decimal::Decimal;
 use super::field::Field;
+use super::message::show;
+use crate::json::Tree;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A bound: a number, or one taken from the job's payload: `1e-8`, `{payload: eps_root}` or `{payload: a, plus: 1}`.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,7 @@ pub(super) type FieldFault = (String, String);
 
 impl Bound {
     /// The bound for this payload, and how a message names it.
-    pub(super) fn resolve(&self, payload: &Value) -> Result<(f64, String), FieldFault> {
+    pub(super) fn resolve(&self, payload: &Tree<'_>) -> Result<(f64, String), FieldFault> {
         match self {
             Self::Number(number) => Ok((*number, number_text(*number))),
             Self::Payload { payload: field, plus } => {
@@ -66,7 +66,7 @@ impl Bound {
 
 impl CountRule {
     /// The count for this payload, in whole numbers all the way.
-    pub(super) fn resolve(&self, payload: &Value) -> Result<u64, FieldFault> {
+    pub(super) fn resolve(&self, payload: &Tree<'_>) -> Result<u64, FieldFault> {
         match self {
             Self::Number(count) => Ok(*count),
             Self::Payload { payload: field, minus } => {
@@ -81,31 +81,34 @@ impl CountRule {
     }
 }
 
-fn lookup<'a>(field: &str, payload: &'a Value) -> Result<&'a Value, FieldFault> {
+fn lookup<'t, 'a>(field: &str, payload: &'t Tree<'a>) -> Result<&'t Tree<'a>, FieldFault> {
     let missing = || (field.to_owned(), "is missing".to_owned());
     Field::parse(field).map_err(|fault| (field.to_owned(), fault))?.get(payload).ok_or_else(missing)
 }
 
-fn finite(field: &str, payload: &Value) -> Result<f64, FieldFault> {
+fn finite(field: &str, payload: &Tree<'_>) -> Result<f64, FieldFault> {
     let value = lookup(field, payload)?;
     let fault = |fault: String| (field.to_owned(), fault);
     let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => {
+        Tree::Number(number) => number.as_f64(),
+        Tree::Text(text) => {
             // The decimal's grammar, so that "inf" and " 1" are no numbers here either.
-            Decimal::parse(text).map_err(|why| fault(format!("= {}: {why}", super::message::show(value))))?;
+            Decimal::parse(text).map_err(|why| fault(format!("= {}: {why}", show(value))))?;
             text.parse().ok()
         }
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        Tree::Null | Tree::Bool(_) | Tree::List(_) | Tree::Map(_) => None,
     };
-    let number = number.ok_or_else(|| fault(format!("= {} is not a number", super::message::show(value))))?;
-    if number.is_finite() { Ok(number) } else { Err(fault(format!("= {} is not finite", super::message::show(value)))) }
+    let number = number.ok_or_else(|| fault(format!("= {} is not a number", show(value))))?;
+    if number.is_finite() { Ok(number) } else { Err(fault(format!("= {} is not finite", show(value)))) }
 }
 
-fn whole(field: &str, payload: &Value) -> Result<i128, FieldFault> {
+fn whole(field: &str, payload: &Tree<'_>) -> Result<i128, FieldFault> {
     let value = lookup(field, payload)?;
-    let number = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
-    number.ok_or_else(|| (field.to_owned(), format!("= {} is not a whole number", super::message::show(value))))
+    let number = match value {
+        Tree::Number(number) => number.as_i128(),
+        Tree::Null | Tree::Bool(_) | Tree::Text(_) | Tree::List(_) | Tree::Map(_) => None,
+    };
+    number.ok_or_else(|| (field.to_owned(), format!("= {} is not a whole number", show(value))))
 }
 
 /// A number as canonical JSON writes it.

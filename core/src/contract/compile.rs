@@ -13,6 +13,7 @@ use super::tolerance::Rule;
 use super::{CountRule, sort_key};
 use crate::id::ContractRef;
 use crate::job::Payload;
+use crate::json::Tree;
 
 /// The most bytes of a contract's record.
 const MAX_CONTRACT_BYTES: usize = 128 * 1024;
@@ -106,6 +107,7 @@ impl Contract {
     pub fn bind(self: &Arc<Self>, payload: &Payload) -> Result<Screen, BindError> {
         // Most of what this costs is reading the payload: nothing to do for a contract that refers to none of it.
         let payload = if self.rules.is_empty() { Value::Null } else { payload.value() };
+        let payload = Tree::from(&payload);
         let bounds = self.rules.iter().map(|rule| rule.bind(&payload)).collect::<Result<_, _>>();
         let bounds = bounds.map_err(|fault| self.bind_error(fault))?;
         Ok(Screen::new(Arc::clone(self), bounds))
@@ -119,7 +121,7 @@ impl Contract {
         let Some(Completeness { count }) = &self.spec.complete else { return Ok(None) };
         let count = match count {
             CountRule::Number(count) => Ok(*count),
-            CountRule::Payload { .. } => count.resolve(&payload.value()),
+            CountRule::Payload { .. } => count.resolve(&Tree::from(&payload.value())),
         };
         count.map(Some).map_err(|fault| self.bind_error(fault))
     }
@@ -130,8 +132,9 @@ impl Contract {
     /// Within a field: a missing value, null, false, true, numbers by value (in a field with a quantum, exact
     /// decimals in strings among them), strings by their UTF-8 bytes, arrays, objects (both by their canonical text).
     pub fn sort_key(&self, candidate: &Value) -> Vec<u8> {
+        let candidate = Tree::from(candidate);
         let mut key = Vec::with_capacity(24 * self.spec.identity.len());
-        for (value, field) in self.identity.values(candidate).zip(&self.spec.identity) {
+        for (value, field) in self.identity.values(&candidate).zip(&self.spec.identity) {
             sort_key::push(value, field.quantum.is_some(), &mut key);
         }
         key
@@ -142,7 +145,7 @@ impl Contract {
     /// # Errors
     /// A message, if an identity field is missing or has no place on its grid.
     pub fn preimage(&self, candidate: &Value) -> Result<String, String> {
-        self.identity.preimage(candidate)
+        self.identity.preimage(&Tree::from(candidate))
     }
 
     fn bind_error(&self, (field, fault): super::bound::FieldFault) -> BindError {

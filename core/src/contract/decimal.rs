@@ -5,7 +5,9 @@
 
 use std::cmp::Ordering;
 
-use serde_json::{Number, Value};
+use serde_json::Number;
+
+use crate::json::Tree;
 
 /// The most significant digits of a decimal.
 pub(super) const MAX_DIGITS: u32 = 36;
@@ -46,11 +48,11 @@ pub(super) enum DecimalError {
 
 impl Decimal {
     /// The decimal that a value stands for.
-    pub(super) fn of(value: &Value) -> Result<Self, DecimalError> {
-        match value {
-            Value::Number(number) => Self::of_number(number),
-            Value::String(text) => Self::parse(text),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(DecimalError::NotANumber),
+    pub(super) fn of(tree: &Tree<'_>) -> Result<Self, DecimalError> {
+        match tree {
+            Tree::Number(number) => Self::of_number(number),
+            Tree::Text(text) => Self::parse(text),
+            Tree::Null | Tree::Bool(_) | Tree::List(_) | Tree::Map(_) => Err(DecimalError::NotANumber),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Naming a field of a candidate or payload: a key of the top level, or a JSON Pointer (RFC 6901).
 
-use serde_json::Value;
+use crate::json::Tree;
 
 /// A field's path, ready to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +22,11 @@ impl Field {
     }
 
     /// The value there, if there is one.
-    pub(super) fn get<'a>(&self, value: &'a Value) -> Option<&'a Value> {
-        self.steps.iter().try_fold(value, |value, step| match value {
-            Value::Object(map) => map.get(step),
-            Value::Array(values) => values.get(array_index(step)?),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    pub(super) fn get<'t, 'a>(&self, tree: &'t Tree<'a>) -> Option<&'t Tree<'a>> {
+        self.steps.iter().try_fold(tree, |tree, step| match tree {
+            Tree::Map(members) => members.get(step),
+            Tree::List(values) => values.get(array_index(step)?),
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) => None,
         })
     }
 }
@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn a_field_is_a_key_or_a_pointer() {
         let value = json!({"a": 1, "b": {"c/d": [5, 6], "~": 7}});
-        let get = |text: &str| Field::parse(text).unwrap().get(&value).cloned();
+        let tree = Tree::from(&value);
+        let get = |text: &str| Field::parse(text).unwrap().get(&tree).cloned().map(serde_json::Value::from);
         assert_eq!(get("a"), Some(json!(1)));
         assert_eq!(get("/b/c~1d/1"), Some(json!(6)));
         assert_eq!(get("/b/~0"), Some(json!(7)));

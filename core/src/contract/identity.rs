@@ -14,7 +14,7 @@ use super::screen::Probe;
 use super::spec::IdentityField;
 use super::{MAX_NUMERIC_FIELDS, message};
 use crate::digest::Digest;
-use crate::json;
+use crate::json::{self, Tree};
 
 /// One quantum, in units of position.
 const QUANTUM: i128 = 1 << 32;
@@ -70,10 +70,10 @@ impl Part {
         Ok(Self { name: spec.field.clone(), field, key, grid })
     }
 
-    fn place(&self, candidate: &Value) -> Result<Place, String> {
+    fn place(&self, candidate: &Tree<'_>) -> Result<Place, String> {
         let value = self.field.get(candidate).ok_or_else(|| format!("{}: is missing", self.name))?;
         let Some(Grid { quantum, numeric }) = &self.grid else {
-            return Ok(Place::Exact(json::canonical_text(value)));
+            return Ok(Place::Exact(value.canonical_text()));
         };
         let position = Decimal::of(value).and_then(|decimal| decimal.position(quantum));
         let position = position.map_err(|fault| format!("{}: {}: {fault}", self.name, message::show(value)))?;
@@ -83,8 +83,9 @@ impl Part {
 }
 
 fn quantum(value: &Value) -> Result<Decimal, String> {
-    let shown = message::show(value);
-    let decimal = Decimal::of(value).map_err(|fault| format!("{shown}: {fault}"))?;
+    let tree = Tree::from(value);
+    let shown = message::show(&tree);
+    let decimal = Decimal::of(&tree).map_err(|fault| format!("{shown}: {fault}"))?;
     if !decimal.is_positive() {
         return Err(format!("{shown} is not greater than 0"));
     }
@@ -137,7 +138,7 @@ impl Identity {
     }
 
     /// The digest, offsets and neighbours of a candidate.
-    pub(super) fn identify(&self, candidate: &Value) -> Result<Identified, String> {
+    pub(super) fn identify(&self, candidate: &Tree<'_>) -> Result<Identified, String> {
         let places = self.places(candidate)?;
         let offsets: Vec<u32> = places.iter().filter_map(Place::offset).collect();
         let mut text = String::with_capacity(256);
@@ -155,18 +156,18 @@ impl Identity {
     }
 
     /// The text whose SHA-256 is the candidate's digest.
-    pub(super) fn preimage(&self, candidate: &Value) -> Result<String, String> {
+    pub(super) fn preimage(&self, candidate: &Tree<'_>) -> Result<String, String> {
         let mut text = String::new();
         self.write_preimage(&self.places(candidate)?, &[0; MAX_NUMERIC_FIELDS], &mut text);
         Ok(text)
     }
 
     /// The values of the identity fields, in the contract's order, as far as the candidate has them.
-    pub(super) fn values<'a>(&'a self, candidate: &'a Value) -> impl Iterator<Item = Option<&'a Value>> {
+    pub(super) fn values<'t, 'a>(&'t self, candidate: &'t Tree<'a>) -> impl Iterator<Item = Option<&'t Tree<'a>>> {
         self.parts.iter().map(|part| part.field.get(candidate))
     }
 
-    fn places(&self, candidate: &Value) -> Result<Vec<Place>, String> {
+    fn places(&self, candidate: &Tree<'_>) -> Result<Vec<Place>, String> {
         self.parts.iter().map(|part| part.place(candidate)).collect()
     }
 

@@ -1,19 +1,17 @@
 //! Text that may quote a candidate: short, and safe on a terminal whatever the candidate holds.
 
-use serde_json::Value;
+use crate::json::Tree;
 
 /// The most characters of a rejection's message.
 pub(super) const MAX_CHARS: usize = 300;
 
 /// A value as a message shows it.
-pub(super) fn show(value: &Value) -> String {
-    match value {
-        Value::Null => "null".into(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(_) => crate::json::canonical_text(value),
-        Value::String(text) => quoted(text),
-        Value::Array(values) => format!("an array of {}", values.len()),
-        Value::Object(map) => format!("an object of {}", map.len()),
+pub(super) fn show(tree: &Tree<'_>) -> String {
+    match tree {
+        Tree::Null | Tree::Bool(_) | Tree::Number(_) => tree.canonical_text(),
+        Tree::Text(text) => quoted(text),
+        Tree::List(values) => format!("an array of {}", values.len()),
+        Tree::Map(members) => format!("an object of {}", members.len()),
     }
 }
 
@@ -63,6 +61,6 @@ mod tests {
         assert!(long.chars().count() <= MAX_CHARS, "{long}");
         assert!(long.ends_with("..."));
         assert_eq!(clip(&"x".repeat(300)).len(), 300);
-        assert_eq!(show(&Value::from("q\"\n")), r#""q\"\n""#);
+        assert_eq!(show(&Tree::Text("q\"\n".into())), r#""q\"\n""#);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::message;
 use super::subset::Subset;
+use crate::json::Tree;
 
 /// Where the schema stands for the compiler. `invalid` is the top-level domain that never resolves (RFC 2606).
 const LOCATION: &str = "https://orch.invalid/schema";
@@ -38,10 +39,10 @@ impl Schema {
     }
 
     /// Judges a candidate: the first fault, with its place.
-    pub(super) fn check(&self, candidate: &Value) -> Result<(), String> {
+    pub(super) fn check(&self, candidate: &Tree<'_>) -> Result<(), String> {
         match self {
             Self::Quick(subset) => subset.check(candidate),
-            Self::Full(full) => full.check(candidate),
+            Self::Full(full) => full.check(&Value::from(candidate.clone())),
         }
     }
 }
@@ -49,12 +50,15 @@ impl Schema {
 impl Full {
     pub(super) fn compile(schema: &Value) -> Result<Self, Vec<String>> {
         if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
-            return Err(vec![format!("schema: {} is not a schema: an object is needed", message::show(schema))]);
+            return Err(vec![format!(
+                "schema: {} is not a schema: an object is needed",
+                message::show(&Tree::from(schema))
+            )]);
         }
         if let Some(draft) = schema.get("$schema").filter(|draft| !is_supported_draft(draft)) {
             return Err(vec![format!(
                 "schema.$schema: {} is not supported: leave it out, or write {SUPPORTED_DRAFT:?}",
-                message::show(draft)
+                message::show(&Tree::from(draft))
             )]);
         }
         let mut compiler = Compiler::new();

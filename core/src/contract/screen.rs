@@ -73,15 +73,16 @@ impl Screen {
         let contract = &*self.contract;
         let limits = contract.spec().limits;
         let limits = Limits { max_bytes: limits.max_bytes as usize, max_depth: limits.max_depth as usize };
-        let value = json::parse(raw, limits).map_err(|error| Rejection::new(rule_of(&error), &error.to_string()))?;
-        contract.schema.check(&value).map_err(|fault| Rejection::new(Rule::Schema, &fault))?;
+        let tree =
+            json::parse_tree(raw, limits).map_err(|error| Rejection::new(rule_of(&error), &error.to_string()))?;
+        contract.schema.check(&tree).map_err(|fault| Rejection::new(Rule::Schema, &fault))?;
         for (rule, bound) in contract.rules.iter().zip(&self.bounds) {
-            rule.check(bound, &value).map_err(|fault| Rejection::new(Rule::Tolerance, &fault))?;
+            rule.check(bound, &tree).map_err(|fault| Rejection::new(Rule::Tolerance, &fault))?;
         }
-        let identified = contract.identity.identify(&value);
+        let identified = contract.identity.identify(&tree);
         let Identified { digest, offsets, neighbours } =
             identified.map_err(|fault| Rejection::new(Rule::Identity, &fault))?;
-        let candidate = json::canonical_raw(&value);
+        let candidate = tree.canonical_raw();
         Ok(Screened { contract: contract.reference().clone(), digest, offsets, neighbours, candidate })
     }
 }

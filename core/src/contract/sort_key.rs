@@ -1,10 +1,8 @@
 //! Keys by which exports sort: bytes whose order is the order of identities, so that an external sort needs to know
 //! nothing of contracts.
 
-use serde_json::Value;
-
 use super::decimal::Decimal;
-use crate::json;
+use crate::json::Tree;
 
 // The first byte of a value. All are below 0xFF, which the escape of a text's zero byte relies on.
 const MISSING: u8 = 0x00;
@@ -17,28 +15,28 @@ const ARRAY: u8 = 0x30;
 const OBJECT: u8 = 0x40;
 
 /// Appends the key of one field's value. In a numeric field a decimal in a string sorts as the number it is.
-pub(super) fn push(value: Option<&Value>, numeric: bool, key: &mut Vec<u8>) {
+pub(super) fn push(value: Option<&Tree<'_>>, numeric: bool, key: &mut Vec<u8>) {
     match value {
         None => key.push(MISSING),
-        Some(Value::Null) => key.push(NULL),
-        Some(Value::Bool(false)) => key.push(FALSE),
-        Some(Value::Bool(true)) => key.push(TRUE),
-        Some(value @ Value::Number(_)) => push_number(value, key),
-        Some(value @ Value::String(_)) if numeric => push_number(value, key),
-        Some(Value::String(text)) => push_text(STRING, text, key),
-        Some(value @ Value::Array(_)) => push_text(ARRAY, &json::canonical_text(value), key),
-        Some(value @ Value::Object(_)) => push_text(OBJECT, &json::canonical_text(value), key),
+        Some(Tree::Null) => key.push(NULL),
+        Some(Tree::Bool(false)) => key.push(FALSE),
+        Some(Tree::Bool(true)) => key.push(TRUE),
+        Some(value @ Tree::Number(_)) => push_number(value, key),
+        Some(value @ Tree::Text(_)) if numeric => push_number(value, key),
+        Some(Tree::Text(text)) => push_text(STRING, text, key),
+        Some(value @ Tree::List(_)) => push_text(ARRAY, &value.canonical_text(), key),
+        Some(value @ Tree::Map(_)) => push_text(OBJECT, &value.canonical_text(), key),
     }
 }
 
-fn push_number(value: &Value, key: &mut Vec<u8>) {
+fn push_number(value: &Tree<'_>, key: &mut Vec<u8>) {
     match Decimal::of(value) {
         Ok(decimal) => {
             key.push(NUMBER);
             key.extend_from_slice(&decimal.sort_key());
         }
         // No accepted candidate gets here: a field with a quantum holds a decimal.
-        Err(_) => push_text(STRING, &json::canonical_text(value), key),
+        Err(_) => push_text(STRING, &value.canonical_text(), key),
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::message::{quoted, show};
 use super::schema::place;
+use crate::json::{Members, Tree};
 
 /// A compiled schema.
 pub(super) enum Subset {
@@ -84,7 +85,7 @@ impl Subset {
     }
 
     /// Judges a value: the first fault, with its place.
-    pub(super) fn check(&self, value: &Value) -> Result<(), String> {
+    pub(super) fn check(&self, value: &Tree<'_>) -> Result<(), String> {
         self.check_at(value).map_err(|Fault { pointer, text }| {
             // The pointer was gathered from the inside out.
             let pointer: String = pointer.iter().rev().flat_map(|step| ["/", step.as_str()]).collect();
@@ -92,7 +93,7 @@ impl Subset {
         })
     }
 
-    fn check_at(&self, value: &Value) -> Result<(), Fault> {
+    fn check_at(&self, value: &Tree<'_>) -> Result<(), Fault> {
         match self {
             Self::Always(true) => Ok(()),
             Self::Always(false) => Err(Fault::new("is not allowed".into())),
@@ -146,7 +147,7 @@ impl Rules {
         Some(rules)
     }
 
-    fn check(&self, value: &Value) -> Result<(), Fault> {
+    fn check(&self, value: &Tree<'_>) -> Result<(), Fault> {
         if let Some(types) = &self.types
             && types.bits & type_bits(value) == 0
         {
@@ -155,20 +156,20 @@ impl Rules {
         if let Some(constant) = &self.constant
             && !equal(constant, value)
         {
-            return Err(Fault::new(format!("{} is not {}", show(value), show(constant))));
+            return Err(Fault::new(format!("{} is not {}", show(value), show(&Tree::from(constant)))));
         }
         if let Some(choices) = &self.choices
             && !choices.iter().any(|choice| equal(choice, value))
         {
-            let choices: Vec<String> = choices.iter().map(show).collect();
+            let choices: Vec<String> = choices.iter().map(|choice| show(&Tree::from(choice))).collect();
             return Err(Fault::new(format!("{} is none of {}", show(value), choices.join(", "))));
         }
         match value {
-            Value::Object(map) => self.object.check(map),
-            Value::Array(values) => self.array.check(values),
-            Value::String(text) => self.check_length(text),
-            Value::Number(number) => self.number.check(number),
-            Value::Null | Value::Bool(_) => Ok(()),
+            Tree::Map(members) => self.object.check(members),
+            Tree::List(values) => self.array.check(values),
+            Tree::Text(text) => self.check_length(text),
+            Tree::Number(number) => self.number.check(number),
+            Tree::Null | Tree::Bool(_) => Ok(()),
         }
     }
 
@@ -181,14 +182,14 @@ impl Rules {
 }
 
 impl ObjectRules {
-    fn check(&self, map: &Map<String, Value>) -> Result<(), Fault> {
-        self.count.check(map.len(), "properties")?;
+    fn check(&self, members: &Members<'_>) -> Result<(), Fault> {
+        self.count.check(members.len(), "properties")?;
         for name in &self.required {
-            if !map.contains_key(name) {
+            if members.get(name).is_none() {
                 return Err(Fault::new(format!("{} is missing", quoted(name))));
             }
         }
-        for (name, value) in map {
+        for (name, value) in members.iter() {
             let found = self.properties.binary_search_by(|(property, _)| property.as_str().cmp(name));
             match (found, &self.additional) {
                 (Ok(at), _) => self.properties[at].1.check_at(value).map_err(|fault| fault.inside(name))?,
@@ -204,7 +205,7 @@ impl ObjectRules {
 }
 
 impl ArrayRules {
-    fn check(&self, values: &[Value]) -> Result<(), Fault> {
+    fn check(&self, values: &[Tree<'_>]) -> Result<(), Fault> {
         self.count.check(values.len(), "items")?;
         if let Some(items) = &self.items {
             for (i, value) in values.iter().enumerate() {
@@ -219,7 +220,7 @@ impl NumberRules {
     fn check(&self, number: &serde_json::Number) -> Result<(), Fault> {
         let Some(double) = number.as_f64() else { return Ok(()) };
         let fault = |words: &str, bound: f64| {
-            let value = show(&Value::Number(number.clone()));
+            let value = show(&Tree::Number(number.clone()));
             Err(Fault::new(format!("{value} is {words} {}", super::bound::number_text(bound))))
         };
         match (self.inclusive.min, self.inclusive.max) {
@@ -281,34 +282,37 @@ fn with_article(name: &str) -> String {
     }
 }
 
-fn type_bits(value: &Value) -> u8 {
+fn type_bits(value: &Tree<'_>) -> u8 {
     match value {
-        Value::Null => NULL,
-        Value::Bool(_) => BOOLEAN,
+        Tree::Null => NULL,
+        Tree::Bool(_) => BOOLEAN,
         // 2.0 is an integer to JSON Schema.
-        Value::Number(number) => match number.as_f64() {
+        Tree::Number(number) => match number.as_f64() {
             Some(double) if number.is_f64() && double.fract() != 0.0 => NUMBER,
             Some(_) | None => NUMBER | INTEGER,
         },
-        Value::String(_) => STRING,
-        Value::Array(_) => ARRAY,
-        Value::Object(_) => OBJECT,
+        Tree::Text(_) => STRING,
+        Tree::List(_) => ARRAY,
+        Tree::Map(_) => OBJECT,
     }
 }
 
 /// Equality as JSON Schema means it: 1 and 1.0 are one number.
-fn equal(a: &Value, b: &Value) -> bool {
+fn equal(a: &Value, b: &Tree<'_>) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64(), a.as_u64(), b.as_u64()) {
+        (Value::Number(a), Tree::Number(b)) => match (a.as_i64(), b.as_i64(), a.as_u64(), b.as_u64()) {
             (Some(a), Some(b), _, _) => a == b,
             (_, _, Some(a), Some(b)) => a == b,
             _ => a.as_f64() == b.as_f64(),
         },
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
+        (Value::Array(a), Tree::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        (Value::Object(a), Tree::Map(b)) => {
             a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| equal(value, other)))
         }
-        (a, b) => a == b,
+        (Value::String(a), Tree::Text(b)) => a == b,
+        (Value::Bool(a), Tree::Bool(b)) => a == b,
+        (Value::Null, Tree::Null) => true,
+        _ => false,
     }
 }
 
@@ -395,7 +399,7 @@ mod tests {
             let subset = Subset::compile(&schema).unwrap();
             for candidate in candidates {
                 let verdict = full.check(&candidate);
-                prop_assert_eq!(subset.check(&candidate).is_ok(), verdict.is_ok(), "{} {:?}", candidate, verdict);
+                prop_assert_eq!(subset.check(&Tree::from(&candidate)).is_ok(), verdict.is_ok(), "{} {:?}", candidate, verdict);
             }
         }
     }
@@ -410,7 +414,8 @@ mod tests {
     #[test]
     fn a_fault_names_its_place() {
         let schema = json!({"properties": {"a": {"items": {"properties": {"b/c": {"maxLength": 2, "minLength": 1}}}}}});
-        let fault = Subset::compile(&schema).unwrap().check(&json!({"a": [{}, {"b/c": "xyz"}]})).unwrap_err();
+        let fault =
+            Subset::compile(&schema).unwrap().check(&Tree::from(&json!({"a": [{}, {"b/c": "xyz"}]}))).unwrap_err();
         assert_eq!(fault, "/a/1/b~1c: has 3 characters, at most 2 are allowed");
     }
 }

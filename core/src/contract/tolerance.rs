@@ -1,12 +1,11 @@
 //! Gate two: numeric fields within their bounds.
 
-use serde_json::Value;
-
 use super::bound::{Bound, FieldFault, number_text};
 use super::decimal::Decimal;
 use super::field::Field;
 use super::message;
 use super::spec::ToleranceRule;
+use crate::json::Tree;
 
 /// How a field is compared with its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +95,7 @@ impl Rule {
     }
 
     /// The rule's bound for a payload.
-    pub(super) fn bind(&self, payload: &Value) -> Result<BoundRule, FieldFault> {
+    pub(super) fn bind(&self, payload: &Tree<'_>) -> Result<BoundRule, FieldFault> {
         let (bound, label) = self.bound.resolve(payload)?;
         if let (Bound::Payload { payload: field, .. }, Comparison::AbsLt) = (&self.bound, self.comparison)
             && bound <= 0.0
@@ -108,16 +107,16 @@ impl Rule {
     }
 
     /// Judges a candidate.
-    pub(super) fn check(&self, rule: &BoundRule, candidate: &Value) -> Result<(), String> {
+    pub(super) fn check(&self, rule: &BoundRule, candidate: &Tree<'_>) -> Result<(), String> {
         let value = self.field.get(candidate).ok_or_else(|| format!("{}: is missing", self.name))?;
         let holds = match value {
-            Value::Number(number) => {
+            Tree::Number(number) => {
                 let number = number.as_f64().ok_or_else(|| format!("{}: {number} is not a double", self.name))?;
                 let number = if self.comparison == Comparison::AbsLt { number.abs() } else { number };
                 self.comparison.holds(&number, &rule.bound)
             }
             // A decimal may be finer than a double: it is compared as it stands with the bound's shortest text.
-            Value::String(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            Tree::Text(_) | Tree::Null | Tree::Bool(_) | Tree::List(_) | Tree::Map(_) => {
                 let decimal = Decimal::of(value);
                 let decimal = decimal.map_err(|why| format!("{}: {}: {why}", self.name, message::show(value)))?;
                 let decimal = if self.comparison == Comparison::AbsLt { decimal.abs() } else { decimal };

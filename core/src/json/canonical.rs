@@ -1,20 +1,21 @@
 //! RFC 8785 for values, without the detours of a general serialiser: judging a candidate writes its canonical text
 //! once, and that is a good part of what judging costs.
 
-use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
+
+use super::tree::Tree;
 
 /// Appends the canonical JSON of a value.
-pub fn write_canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(true) => out.push_str("true"),
-        Value::Bool(false) => out.push_str("false"),
-        Value::Number(number) => write_number(number, out),
-        Value::String(text) => write_string(text, out),
-        Value::Array(values) => {
+pub fn write_canonical(tree: &Tree<'_>, out: &mut String) {
+    match tree {
+        Tree::Null => out.push_str("null"),
+        Tree::Bool(true) => out.push_str("true"),
+        Tree::Bool(false) => out.push_str("false"),
+        Tree::Number(number) => write_number(number, out),
+        Tree::Text(text) => write_string(text, out),
+        Tree::List(values) => {
             out.push('[');
             for (i, value) in values.iter().enumerate() {
                 if i > 0 {
@@ -24,44 +25,19 @@ pub fn write_canonical(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Object(map) => write_object(map, out),
-    }
-}
-
-fn write_object(map: &Map<String, Value>, out: &mut String) {
-    out.push('{');
-    // serde_json's map is sorted by UTF-8 bytes (or by insertion, if some crate of the build asks for that); RFC
-    // 8785 wants UTF-16 units. The two differ only beyond U+DFFF, so that sorting is rare.
-    let sorted = map.keys().is_sorted_by(|a, b| utf16_order(a, b) != Ordering::Greater);
-    if sorted {
-        write_members(map.iter(), out);
-    } else {
-        let mut members: Vec<(&String, &Value)> = map.iter().collect();
-        members.sort_unstable_by(|(a, _), (b, _)| utf16_order(a, b));
-        write_members(members.into_iter(), out);
-    }
-    out.push('}');
-}
-
-fn write_members<'a>(members: impl Iterator<Item = (&'a String, &'a Value)>, out: &mut String) {
-    for (i, (key, value)) in members.enumerate() {
-        if i > 0 {
-            out.push(',');
+        Tree::Map(members) => {
+            out.push('{');
+            for (i, (key, value)) in members.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_string(key, out);
+                out.push(':');
+                write_canonical(value, out);
+            }
+            out.push('}');
         }
-        write_string(key, out);
-        out.push(':');
-        write_canonical(value, out);
     }
-}
-
-/// How RFC 8785 orders keys: by UTF-16 code units.
-pub fn utf16_order(a: &str, b: &str) -> Ordering {
-    // Below U+E000 (lead byte 0xEE) the order of UTF-8 bytes is that of UTF-16 units.
-    let plain = |text: &str| text.bytes().all(|byte| byte < 0xEE);
-    if plain(a) && plain(b) {
-        return a.cmp(b);
-    }
-    a.encode_utf16().cmp(b.encode_utf16())
 }
 
 /// Appends a number as ECMAScript writes the double it is.
@@ -107,10 +83,11 @@ pub fn write_string(text: &str, out: &mut String) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     fn text(value: &Value) -> String {
         let mut out = String::new();
-        write_canonical(value, &mut out);
+        write_canonical(&Tree::from(value), &mut out);
         out
     }
 
