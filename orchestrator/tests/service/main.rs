@@ -1,0 +1,9 @@
+//! The orchestrator as its callers meet it: in process, on a port of the loopback interface, through real clients.
+
+mod admin;
+mod bad_input;
+mod ledger;
+mod lifecycle;
+mod restart;
+mod support;
+mod worker;
