@@ -31,6 +31,23 @@ fn options() -> OpenOptions {
     OpenOptions { allow_any_filesystem: true, ..OpenOptions::new(NOW, "bench", "bench", std::process::id()) }
 }
 
+/// A commit writes the HEAD of the batch before, unless it is level already: so levelling it apart tells its share.
+fn head_cost(ledger: &mut Ledger) {
+    let (mut alone, mut head) = (Duration::ZERO, Duration::ZERO);
+    let commits = 1000;
+    for i in 0..commits {
+        ledger.stage(NOW, &event(i)).expect("a good event");
+        let start = Instant::now();
+        ledger.commit().expect("space");
+        alone += start.elapsed();
+        let start = Instant::now();
+        ledger.level_head().expect("a sync");
+        head += start.elapsed();
+    }
+    let us = |time: Duration| time.as_secs_f64() * 1e6 / commits as f64;
+    println!("a commit of one record: {:.0} us for the segment, {:.0} us for HEAD", us(alone), us(head));
+}
+
 fn main() {
     let dir = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/commit_rate"), PathBuf::from);
     if dir.exists() {
@@ -67,6 +84,7 @@ fn main() {
             committing.as_secs_f64() * 1e9 / records,
         );
     }
+    head_cost(&mut ledger);
     let last = ledger.head().seq;
     let start = Instant::now();
     let reads = 200_000;

@@ -5,8 +5,8 @@
 //! what they mean is the business of whoever replays them. It spawns no thread while it writes, reads no clock, and
 //! reaches files only through [`disk::Dir`]. The format, for other implementers, is in `docs/ledger.md`.
 //!
-//! Where to look: [`line`] has the bytes of a line, [`chain`] what binds batches, [`writer`] the write path, `recovery`
-//! what happens at a start, [`reader`] following the files beside a writer, [`verify`] checking them offline.
+//! Where to look: [`mod@line`] has the bytes of a line, [`chain`] what binds batches, [`writer`] the write path, `recovery`
+//! what happens at a start, [`reader`] following the files beside a writer, [`mod@verify`] checking them offline.
 
 pub mod chain;
 pub mod disk;

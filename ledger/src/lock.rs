@@ -23,8 +23,12 @@ pub(crate) enum Attempt {
 /// Takes the lock if nobody has it.
 pub(crate) fn try_take(dir: &dyn Dir) -> io::Result<Attempt> {
     let file = dir.open(layout::LOCK, Access::Create)?;
-    if file.try_lock()? {
-        return Ok(Attempt::Taken(LockGuard { file }));
+    // A verification looks at the lock for a moment (`is_held`), which must not stop a start.
+    for _ in 0..100 {
+        if file.try_lock()? {
+            return Ok(Attempt::Taken(LockGuard { file }));
+        }
+        std::thread::yield_now();
     }
     let bytes = disk::read_file(dir, layout::LOCK, 1024).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes).trim().to_owned();

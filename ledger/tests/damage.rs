@@ -158,28 +158,38 @@ fn an_earlier_segment_that_is_cut_is_refused() {
     assert!(text.contains("expected a newline after the line, found byte 0x00"), "{text}");
 }
 
-#[test]
-fn every_flipped_bit_of_a_segment_is_refused_and_located() {
-    // Whether HEAD is level matters in the last segment only.
-    for (level, name) in [(false, "ledger/00000000000000000001.jsonl"), (false, LAST), (true, LAST)] {
-        let sample = sample(level);
-        {
-            let bytes = &sample.dir.files()[name];
-            let len = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-            let mut line = 1;
-            for at in 0..len {
-                for bit in 0..8 {
-                    let dir = sample.dir.copy();
-                    let mut bad = bytes.clone();
-                    bad[at] ^= 1 << bit;
-                    dir.put(name, &bad);
-                    let text = if at % 8 == bit { refused_alike(&dir) } else { refusal(&dir) };
-                    assert!(text.contains(&format!("{name} line {line} (byte ")), "byte {at}, line {line}: {text}");
-                }
-                line += usize::from(bytes[at] == b'\n');
-            }
+/// Flips every bit of a segment.
+fn every_flipped_bit_is_refused_and_located(level: bool, name: &str) {
+    let sample = sample(level);
+    let bytes = &sample.dir.files()[name];
+    let len = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut line = 1;
+    for at in 0..len {
+        for bit in 0..8 {
+            let dir = sample.dir.copy();
+            let mut bad = bytes.clone();
+            bad[at] ^= 1 << bit;
+            dir.put(name, &bad);
+            let text = if at % 8 == bit { refused_alike(&dir) } else { refusal(&dir) };
+            assert!(text.contains(&format!("{name} line {line} (byte ")), "byte {at}, line {line}: {text}");
         }
+        line += usize::from(bytes[at] == b'\n');
     }
+}
+
+#[test]
+fn every_flipped_bit_of_an_earlier_segment_is_refused() {
+    every_flipped_bit_is_refused_and_located(false, "ledger/00000000000000000001.jsonl");
+}
+
+#[test]
+fn every_flipped_bit_of_the_last_segment_is_refused() {
+    every_flipped_bit_is_refused_and_located(true, LAST);
+}
+
+#[test]
+fn every_flipped_bit_is_refused_while_head_lags() {
+    every_flipped_bit_is_refused_and_located(false, LAST);
 }
 
 #[test]

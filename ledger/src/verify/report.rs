@@ -1,173 +1,34 @@
-//! Checks a whole ledger, offline and read-only, all segments at the same time.
-//!
-//! It finds what a start would find and says it in the same words. Each segment is checked from its own header on;
-//! then the ends are laid against the headers. Beside a running orchestrator it checks up to what HEAD names.
+//! All segments, laid end to end.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use orch_core::id::Seq;
-use orch_core::record::{Event, FORMAT};
-use orch_core::time::Timestamp;
 
 use crate::chain::{ChainFault, Link};
-use crate::disk::real::RealDir;
 use crate::disk::{Access, Dir};
 use crate::fault::{Fault, Place, Refusal};
 use crate::head::{self, Head};
-use crate::identity::{self, Identity};
+use crate::identity;
 use crate::layout;
-use crate::lock;
-use crate::recovery::Sign;
-use crate::recovery::examine::{check_head_agrees, check_head_reached, judge_end, not_last};
-use crate::segment::check::{self, CheckError, Segment, Task};
-use crate::segment::chunk::Entry;
+use crate::recovery::examine::{check_head_reached, judge_end, not_last};
+use crate::segment::check::{CheckError, Segment, Task};
 use crate::segment::list;
 
-/// What stands behind the last whole batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// Nothing but claimed space.
-    Clean,
-    /// A torn write that was never acknowledged: the next start puts it into the quarantine.
-    Torn {
-        /// What shows it.
-        sign: Sign,
-        /// Where it begins in the last segment.
-        offset: u64,
-        /// Its length.
-        bytes: u64,
-    },
-    /// The last line lacks its newline: the next start adds it.
-    NewlineMissing,
-    /// A running orchestrator is writing there.
-    InUse,
-}
+use super::part::{Counts, Part, check_part};
+use super::{Tail, VerifyReport};
 
-/// What a check of a whole ledger found.
-#[derive(Clone, Debug)]
-pub struct VerifyReport {
-    /// Which ledger.
-    pub identity: Option<Identity>,
-    /// What HEAD names.
-    pub head: Option<Head>,
-    /// The last good batch, up to the first finding.
-    pub link: Link,
-    /// How many segments there are.
-    pub segments: u64,
-    /// How many batches are good.
-    pub batches: u64,
-    /// How many records are good.
-    pub records: u64,
-    /// How many bytes the good records have.
-    pub bytes: u64,
-    /// How many good records there are of each event.
-    pub events: BTreeMap<String, u64>,
-    /// How often the ledger was taken into use.
-    pub boots: u64,
-    /// The times of the first and the last good record.
-    pub times: Option<(Timestamp, Timestamp)>,
-    /// How the ledger ends.
-    pub tail: Tail,
-    /// One slot of HEAD cannot be read.
-    pub head_slot_damaged: bool,
-    /// What is wrong; nothing if the ledger is good. At most one finding per segment, in order.
-    pub findings: Vec<Refusal>,
-}
-
-/// Why a ledger cannot be checked at all.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// There is no ledger.
-    #[error("there is no ledger in {}", .dir.display())]
-    NoLedger {
-        /// The data directory.
-        dir: PathBuf,
-    },
-    /// Another version wrote it.
-    #[error("ledger in {} has format version {found}, this version of orch reads format version {FORMAT}", .dir.display())]
-    Format {
-        /// The data directory.
-        dir: PathBuf,
-        /// Its format version.
-        found: u32,
-    },
-    /// The system failed.
-    #[error("failed to read the ledger in {}", .dir.display())]
-    Io {
-        /// The data directory.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-/// Checks the ledger in `dir` with that many threads. `progress` is told, from any of them, how many bytes of how many
-/// are done.
-///
-/// # Errors
-/// [`VerifyError`] if there is nothing to check. Damage is no error but a finding.
-pub fn verify(dir: &Path, threads: usize, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<VerifyReport, VerifyError> {
-    verify_in(&RealDir::new(dir), threads, progress)
-}
-
-/// The same, on any disk.
-///
-/// # Errors
-/// As [`verify`].
-pub fn verify_in(
-    dir: &dyn Dir,
-    threads: usize,
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<VerifyReport, VerifyError> {
-    let failed = |source: io::Error| VerifyError::Io { dir: dir.path().to_owned(), source };
-    let running = lock::is_held(dir).map_err(failed)?;
-    let mut report = Report::new(dir, running);
-    let firsts = report.survey().map_err(failed)?;
-    match &report.out.identity {
-        Some(identity) if identity.format != FORMAT => {
-            return Err(VerifyError::Format { dir: dir.path().to_owned(), found: identity.format });
-        }
-        Some(_) => {}
-        None if firsts.is_empty() && report.out.findings.is_empty() => {
-            return Err(VerifyError::NoLedger { dir: dir.path().to_owned() });
-        }
-        None => {}
-    }
-    let parts = report.check_all(&firsts, threads, progress).map_err(failed)?;
-    report.stitch(parts).map_err(failed)?;
-    Ok(report.out)
-}
-
-/// What one segment has.
-#[derive(Default)]
-struct Counts {
-    records: u64,
-    batches: u64,
-    bytes: u64,
-    events: BTreeMap<&'static str, u64>,
-    boots: Vec<(u64, Place)>,
-    times: Option<(Timestamp, Timestamp)>,
-}
-
-struct Part {
-    first: Seq,
-    counts: Counts,
-    checked: Result<Segment, (Place, Fault)>,
-}
-
-struct Report<'a> {
+/// The report in the making.
+pub(super) struct Report<'a> {
     dir: &'a dyn Dir,
     running: bool,
-    out: VerifyReport,
+    pub(super) out: VerifyReport,
 }
 
 impl<'a> Report<'a> {
-    fn new(dir: &'a dyn Dir, running: bool) -> Self {
+    pub(super) fn new(dir: &'a dyn Dir, running: bool) -> Self {
         let out = VerifyReport {
             identity: None,
             head: None,
@@ -191,7 +52,7 @@ impl<'a> Report<'a> {
     }
 
     /// Reads the small files and lists the segments. HEAD comes first: what it names must be found after it.
-    fn survey(&mut self) -> io::Result<Vec<Seq>> {
+    pub(super) fn survey(&mut self) -> io::Result<Vec<Seq>> {
         let slots = head::read(self.dir)?;
         let identity = identity::read(self.dir)?;
         let firsts = match list::list(self.dir)? {
@@ -222,7 +83,12 @@ impl<'a> Report<'a> {
     }
 
     /// Checks every segment for itself, several at a time.
-    fn check_all(&self, firsts: &[Seq], threads: usize, progress: &(dyn Fn(u64, u64) + Sync)) -> io::Result<Vec<Part>> {
+    pub(super) fn check_all(
+        &self,
+        firsts: &[Seq],
+        threads: usize,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> io::Result<Vec<Part>> {
         let mut total = 0;
         for first in firsts {
             total += self.dir.open(&layout::segment(*first), Access::Read)?.len()?;
@@ -256,7 +122,7 @@ impl<'a> Report<'a> {
     }
 
     /// Lays the segments end to end. Behind a damaged one the next is taken at its own word.
-    fn stitch(&mut self, parts: Vec<Part>) -> io::Result<()> {
+    pub(super) fn stitch(&mut self, parts: Vec<Part>) -> io::Result<()> {
         let count = parts.len();
         let head = self.out.head.unwrap_or_default();
         let mut before = Some(Link::default());
@@ -359,46 +225,5 @@ impl<'a> Report<'a> {
         if let Some((from, to)) = times {
             self.out.times = Some((self.out.times.map_or(from, |times| times.0), to));
         }
-    }
-}
-
-fn check_part(task: Task<'_>, head: &Head, progress: &dyn Fn(u64)) -> io::Result<Part> {
-    /// How often progress is told, in bytes.
-    const STEP: u64 = 4 << 20;
-    let mut counts = Counts::default();
-    let mut told = 0;
-    let checked = check::check(task, &mut |chunk| {
-        chunk.read(&mut |segment, entry| {
-            check_head_agrees(head, segment, &entry)?;
-            counts.add(segment, &entry);
-            Ok(())
-        })?;
-        if counts.bytes - told >= STEP {
-            progress(counts.bytes - told);
-            told = counts.bytes;
-        }
-        Ok(())
-    });
-    progress(counts.bytes - told);
-    let checked = match checked {
-        Ok(segment) => Ok(segment),
-        Err(CheckError::Fault(place, fault)) => Err((place, fault)),
-        Err(CheckError::Io(error)) => return Err(error),
-    };
-    Ok(Part { first: task.first, counts, checked })
-}
-
-impl Counts {
-    fn add(&mut self, segment: Seq, entry: &Entry) {
-        self.records += 1;
-        self.batches += u64::from(entry.left == 0);
-        self.bytes = entry.end;
-        *self.events.entry(entry.record.event.name()).or_default() += 1;
-        if let Event::Booted { epoch, .. } = entry.record.event {
-            let place = Place { file: layout::segment(segment), line: entry.line, offset: entry.offset };
-            self.boots.push((epoch, place));
-        }
-        let at = entry.record.at;
-        self.times = Some((self.times.map_or(at, |times| times.0), at));
     }
 }

@@ -1,24 +1,29 @@
 //! Taking a ledger into use: lock, examine, mend, and begin a new segment.
 
+mod error;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use orch_core::record::FORMAT;
 use orch_core::time::Timestamp;
 
+use crate::disk::Dir;
 use crate::disk::real::RealDir;
-use crate::disk::{Dir, FileSystem, is_no_space};
-use crate::fault::{Fault, Place, Refusal};
+use crate::fault::{Fault, Place};
 use crate::head::{self, HeadFile};
 use crate::identity::{self, Identity};
 use crate::layout;
 use crate::lock::{self, Attempt};
 use crate::recovery::examine::{Replay, examine};
 use crate::recovery::mend::{Quarantined, mend};
-use crate::segment::check::CheckError;
 use crate::segment::list;
-use crate::writer::{CommitError, Ledger};
+use crate::writer::Ledger;
+
+pub use error::OpenError;
+
+use error::Failure;
 
 /// How to open a ledger. What the ledger would have to ask the machine for is given here.
 #[derive(Clone, Debug)]
@@ -85,61 +90,6 @@ pub struct RecoveryReport {
     pub head_slot_damaged: bool,
     /// A segment that was never finished was removed.
     pub unfinished_segment_removed: bool,
-}
-
-/// Why a ledger cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it.
-    #[error("data directory {} is in use by {holder}: stop that process or choose another directory", .dir.display())]
-    Locked {
-        /// The data directory.
-        dir: PathBuf,
-        /// What the holder says of itself.
-        holder: String,
-    },
-    /// The file system cannot keep the promise.
-    #[error("data directory {} lies on {file_system}, where a ledger is not safe: {why}; choose a directory on a local disk, or pass --allow-any-filesystem to go on regardless", .dir.display())]
-    FileSystem {
-        /// The data directory.
-        dir: PathBuf,
-        /// Its file system.
-        file_system: FileSystem,
-        /// Why it is unfit.
-        why: &'static str,
-    },
-    /// Another version wrote it.
-    #[error("ledger in {} has format version {found}, this version of orch reads and writes format version {FORMAT}: use the version of orch that wrote it", .dir.display())]
-    Format {
-        /// The data directory.
-        dir: PathBuf,
-        /// Its format version.
-        found: u32,
-    },
-    /// It is not as it must be.
-    #[error("the ledger is damaged and was left as it is: {refusal}; run next: {}", .refusal.next_command())]
-    Refused {
-        /// Where and what.
-        refusal: Box<Refusal>,
-    },
-    /// There is no space for the boot record.
-    #[error("no space for the boot record in {}", .dir.display())]
-    NoSpace {
-        /// The data directory.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The system failed.
-    #[error("failed to {doing} in {}", .dir.display())]
-    Io {
-        /// What failed.
-        doing: &'static str,
-        /// The data directory.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 impl Ledger {
@@ -258,42 +208,5 @@ fn remove_if_there(dir: &dyn Dir, name: &str) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-impl OpenError {
-    /// What a check of the segments in `dir` found.
-    pub(crate) fn of_check(dir: &Path, error: CheckError) -> Self {
-        Failure { dir: dir.to_owned() }.check(error)
-    }
-}
-
-/// Makes errors that name the directory.
-struct Failure {
-    dir: PathBuf,
-}
-
-impl Failure {
-    fn io(&self, doing: &'static str, source: io::Error) -> OpenError {
-        let dir = self.dir.clone();
-        if is_no_space(&source) { OpenError::NoSpace { dir, source } } else { OpenError::Io { doing, dir, source } }
-    }
-
-    fn refused(&self, place: Place, fault: Fault) -> OpenError {
-        OpenError::Refused { refusal: Box::new(Refusal { dir: self.dir.clone(), place, fault }) }
-    }
-
-    fn check(&self, error: CheckError) -> OpenError {
-        match error {
-            CheckError::Io(error) => self.io("read the segments", error),
-            CheckError::Fault(place, fault) => self.refused(place, fault),
-        }
-    }
-
-    fn commit(&self, error: CommitError) -> OpenError {
-        match error {
-            CommitError::NoSpace(no_space) => OpenError::NoSpace { dir: self.dir.clone(), source: no_space.source },
-            CommitError::Fatal { doing, source } => OpenError::Io { doing, dir: self.dir.clone(), source },
-        }
     }
 }
