@@ -83,10 +83,7 @@ fn standing(held: &Held) -> v1::LeaseProgress {
 fn obey_for_lease(worker: &Worker, lease: LeaseId, order: v1::LeaseOrder) {
     match order {
         v1::LeaseOrder::Extended => {}
-        v1::LeaseOrder::Lost => {
-            warn!(%lease, "the lease is lost: the job stops");
-            worker.lease_lost(lease);
-        }
+        v1::LeaseOrder::Lost => worker.lease_lost(lease),
         v1::LeaseOrder::Cancel => {
             info!(%lease, "the job was cancelled: it stops");
             worker.leases.stop_running(lease, StopReason::Cancelled);

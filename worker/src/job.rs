@@ -22,7 +22,7 @@ use crate::report::count;
 use crate::run::Worker;
 use crate::runner::{Outcome, Output};
 use crate::session::with_timeout;
-use crate::submit::outbox::{End, Failure, FailureKind};
+use crate::submit::message::{End, Failure, FailureKind};
 use crate::submit::pack::{BatchLimits, Packer, TooLarge};
 
 /// Portions of candidates between a runner and the packer. A portion is what one read or one block gave.

@@ -28,11 +28,11 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   Mine zeta zeros with two jobs at once, for an orchestrator on this machine:
-    worker --server http://127.0.0.1:7070 --slots 2
+    worker --server http://127.0.0.1:50051 --slots 2
 
   Run your own programs: write them into a file, check it, start:
     cat > worker.yaml <<END
-    server: http://orch.example.org:7070
+    server: http://orch.example.org:50051
     kinds:
       thumbs: {runner: command, argv: [python3, thumbs.py], timeout: 60s}
       model:  {runner: serve, argv: [python3, model.py], start_timeout: 5m}

@@ -20,7 +20,7 @@ use crate::report::{Counters, WorkerReport};
 use crate::runner::Runners;
 use crate::session::{Session, told, with_timeout};
 use crate::submit::Delivery;
-use crate::submit::outbox::Bounds;
+use crate::submit::message::Bounds;
 use crate::{heartbeat, lease_loop, logs, session, submit};
 
 /// How long stopped jobs may take to end and to be given back, beyond what their processes are granted to stop.

@@ -205,7 +205,6 @@ async fn register_with(worker: &Worker, server: &Server, generation: u64) -> Res
         max_unacked_bytes,
     } = response;
     for lease in lost {
-        warn!(lease, "the lease was lost while the worker was away");
         worker.lease_lost(LeaseId::new(lease));
     }
     worker.delivery.set_window(size(max_unacked_bytes, 4 << 20));
@@ -322,6 +321,7 @@ pub(crate) fn wait_after(status: &tonic::Status, pace: &mut Pace) -> Duration {
 impl Worker {
     pub(crate) fn lease_lost(&self, lease: LeaseId) {
         if self.leases.stop_running(lease, StopReason::Lost) {
+            warn!(%lease, "the lease is lost: the job stops");
             self.delivery.forget(lease);
             crate::report::count(&self.counters.lost, 1);
         }

@@ -63,7 +63,7 @@ pub struct Server(String);
 
 /// Why a text is not the address of an orchestrator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the address of an orchestrator: write it like http://127.0.0.1:7070")]
+#[error("{0:?} is not the address of an orchestrator: write it like http://127.0.0.1:50051")]
 pub struct ServerError(String);
 
 impl Server {
@@ -211,12 +211,12 @@ mod tests {
 
     #[test]
     fn a_server_is_an_address_with_a_port() {
-        assert_eq!("127.0.0.1:7070".parse::<Server>().unwrap().as_str(), "http://127.0.0.1:7070");
+        assert_eq!("127.0.0.1:50051".parse::<Server>().unwrap().as_str(), "http://127.0.0.1:50051");
         assert_eq!("http://orch:1/".parse::<Server>().unwrap().as_str(), "http://orch:1");
-        assert_eq!("http://[::1]:7070".parse::<Server>().unwrap().as_str(), "http://[::1]:7070");
+        assert_eq!("http://[::1]:50051".parse::<Server>().unwrap().as_str(), "http://[::1]:50051");
         for bad in ["", "orch", "https://orch:1", "http://orch:1/path", "ftp://x:1", "http://:1", "a b:1"] {
             let error = bad.parse::<Server>().unwrap_err().to_string();
-            assert!(error.ends_with("write it like http://127.0.0.1:7070"), "{bad}: {error}");
+            assert!(error.ends_with("write it like http://127.0.0.1:50051"), "{bad}: {error}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::{Outcome, Output};
 use crate::assignment::Assignment;
 use crate::config::ProcessConfig;
 use crate::leases::StopSignal;
-use crate::submit::outbox::{Failure, FailureKind};
+use crate::submit::message::{Failure, FailureKind};
 
 /// One read from a pipe.
 const CHUNK: usize = 64 << 10;

@@ -15,7 +15,7 @@ use crate::assignment::Assignment;
 use crate::config::RunnerConfig;
 use crate::leases::{Held, StopSignal};
 use crate::logs::JobLog;
-use crate::submit::outbox::{Failure, FailureKind};
+use crate::submit::message::{Failure, FailureKind};
 
 mod builtin;
 mod command;

@@ -13,11 +13,13 @@ use tokio::sync::watch;
 
 use crate::leases::lock;
 
-pub(crate) mod outbox;
+pub(crate) mod message;
+mod outbox;
 pub(crate) mod pack;
 pub(crate) mod stream;
 
-use outbox::{Answer, Bounds, Effect, End, Message, Outbox, cost};
+use message::{Answer, Bounds, Effect, End, Message, cost};
+use outbox::Outbox;
 
 /// The outbox, shared by the jobs that fill it and the stream that empties it.
 #[derive(Debug)]

@@ -11,92 +11,7 @@ use std::time::Duration;
 use orch_core::id::LeaseId;
 use prost::bytes::Bytes;
 
-/// Why a job failed, as its worker may say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FailureKind {
-    /// The runner reported an error, or broke.
-    Error,
-    /// It ran longer than allowed.
-    Timeout,
-    /// No retry would help.
-    Permanent,
-}
-
-/// A failure of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub kind: FailureKind,
-    pub message: String,
-    pub exit_code: Option<i32>,
-}
-
-/// How a job ended, by its runner's word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Complete,
-    Fail(Failure),
-}
-
-/// One message that is to be sent.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Message {
-    Batch { number: u64, candidates: Vec<Bytes> },
-    Complete { batches: u64 },
-    Fail(Failure),
-}
-
-/// How many of a batch's candidates got which verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub accepted: u64,
-    pub duplicates: u64,
-    pub rejected: u64,
-}
-
-/// An answer of the orchestrator to one message.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Answer {
-    Verdicts { number: u64, tally: Tally },
-    Ended,
-    Refused(Refusal),
-}
-
-/// The orchestrator's refusal of one message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// The batch that is refused, 0 for the end.
-    pub number: u64,
-    pub reason: String,
-    pub message: String,
-    /// With `BATCH_GAP`: the number to go on from.
-    pub expected: u64,
-    /// Not zero: nothing is wrong with the results, send them again after this.
-    pub retry_after: Duration,
-}
-
-/// What an answer means beyond the outbox.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Effect {
-    /// Nothing: an answer to something that was answered before, or a wait.
-    Nothing,
-    /// Candidates were judged.
-    Judged(Tally),
-    /// The job's end is on the ledger; the lease is over.
-    Ended,
-    /// The lease is no longer this worker's: its results were dropped.
-    Lost(String),
-    /// The results were refused for good; a failure with this message goes out in their place.
-    Replaced(String),
-}
-
-/// How much may be kept and sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    /// Bytes sent and not yet answered, over all leases. The orchestrator's to set.
-    pub window: usize,
-    /// Bytes kept in memory, sent or not: how far a job computes on while the orchestrator is away.
-    pub keep: usize,
-}
+use super::message::{Answer, Bounds, Effect, End, Failure, FailureKind, Message, Refusal, Tally, cost};
 
 /// A wait before resending after a gap, so that the refusals of what was already under way arrive before it.
 const GAP_PAUSE: Duration = Duration::from_millis(20);
@@ -160,11 +75,6 @@ pub(crate) struct Outbox {
     turn: VecDeque<LeaseId>,
     in_flight: usize,
     kept: usize,
-}
-
-/// The cost of a candidate in bytes: its text and its frame on the wire.
-pub(crate) fn cost(candidate: &Bytes) -> usize {
-    candidate.len() + 5
 }
 
 impl Outbox {
@@ -325,7 +235,7 @@ impl Outbox {
         match refusal.reason.as_str() {
             "LEASE_LOST" | "NOT_GRANTEE" => {
                 self.forget(lease);
-                Effect::Lost(describe(&refusal))
+                Effect::Lost(refusal.to_string())
             }
             "BATCH_GAP" => {
                 entry.gaps += 1;
@@ -361,7 +271,7 @@ impl Outbox {
         let Some(entry) = self.entries.get_mut(&lease) else {
             return Effect::Nothing;
         };
-        let message = describe(refusal);
+        let message = refusal.to_string();
         if refusal.number == 0 && matches!(entry.end, Some(End::Fail(_))) {
             self.forget(lease);
             return Effect::Lost(message);
@@ -416,12 +326,6 @@ impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
-}
-
-fn describe(refusal: &Refusal) -> String {
-    let Refusal { number, reason, message, expected: _, retry_after: _ } = refusal;
-    let what = if *number == 0 { "the end of the job".to_owned() } else { format!("batch {number}") };
-    format!("the orchestrator refused {what} ({reason}): {message}")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use prost::bytes::Bytes;
 
-use super::outbox::cost;
+use super::message::cost;
 
 /// How large one batch may be; the orchestrator says so at registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, info, warn};
 
-use super::outbox::{Answer, Effect, Failure, FailureKind, Message, Refusal, Tally};
+use super::message::{Answer, Effect, Failure, FailureKind, Message, Refusal, Tally};
 use crate::leases::StopReason;
 use crate::pace::Pace;
 use crate::report::count;

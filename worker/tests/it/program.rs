@@ -30,7 +30,7 @@ fn file(folder: &Path, text: &str) -> PathBuf {
 fn help_teaches() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    for taught in ["Examples:", "worker --server http://127.0.0.1:7070 --slots 2", "Exit codes:", "ORCH_SERVER"] {
+    for taught in ["Examples:", "worker --server http://127.0.0.1:50051 --slots 2", "Exit codes:", "ORCH_SERVER"] {
         assert!(out.contains(taught), "{taught}: {out}");
     }
 }

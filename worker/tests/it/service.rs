@@ -16,7 +16,7 @@ use crate::support::{Running, config, sh};
 
 #[test]
 fn config_defaults() {
-    let server = "127.0.0.1:7070".parse().unwrap();
+    let server = "127.0.0.1:50051".parse().unwrap();
     let config = WorkerConfig::new(vec![server], WorkerId::new("w").unwrap(), NonZeroUsize::MIN);
     assert_eq!(config.grace, Duration::from_secs(30));
     assert_eq!(config.keep_bytes, 64 << 20);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::{Builtin, ProcessConfig, ServeConfig};
 
 fn faults(text: &str) -> String {
     parse(Path::new("/etc/orch/worker.yaml"), text).unwrap_err().to_string()
@@ -96,7 +97,7 @@ log: {level: '=', colour: red}
 keep_bytes: 16 MB
 ";
     let expected = "\
-/etc/orch/worker.yaml:1: server: \"https://orch\" is not the address of an orchestrator: write it like http://127.0.0.1:7070
+/etc/orch/worker.yaml:1: server: \"https://orch\" is not the address of an orchestrator: write it like http://127.0.0.1:50051
 /etc/orch/worker.yaml:2: slots: must be a whole number from 1
 /etc/orch/worker.yaml:3: nmae: is not a key here; there are: log, server, name, slots, kinds, labels, grace, flush, keep_bytes, give_up_after
 /etc/orch/worker.yaml:4: grace: \"soon\" is not a length of time: write it like 30s, 10m or 1h 30m

@@ -48,70 +48,29 @@ enum Class {
 
 /// Understands a line, or says what is wrong with it.
 pub(super) fn parse(line: &[u8]) -> Result<Said<'_>, String> {
-    let fields: Fields<'_> = serde_json::from_slice(line).map_err(|error| fault(line, &error.to_string()))?;
-    match fields {
-        Fields {
-            candidate: Some(candidate),
-            progress: None,
-            note: None,
-            log: None,
-            done: None,
-            error: None,
-            class: None,
-            ready: None,
-        } => Ok(Said::Candidate(candidate)),
-        Fields { candidate: None, progress, note, log: None, done: None, error: None, class: None, ready: None }
-            if progress.is_some() || note.is_some() =>
-        {
-            Ok(Said::Progress { fraction: progress.unwrap_or(-1.0), note: note.unwrap_or_default() })
+    let Fields { candidate, progress, note, log, done, error, class, ready } =
+        serde_json::from_slice(line).map_err(|error| fault(line, &error.to_string()))?;
+    let of_no_use = done == Some(false) || ready == Some(false) || (class.is_some() && error.is_none());
+    let progress = (progress.is_some() || note.is_some())
+        .then(|| Said::Progress { fraction: progress.unwrap_or(-1.0), note: note.unwrap_or_default() });
+    let permanent = match class {
+        Some(Class::Permanent) => true,
+        Some(Class::Error) | None => false,
+    };
+    let all = [
+        candidate.map(Said::Candidate),
+        progress,
+        log.map(Said::Log),
+        done.map(|_| Said::Done),
+        error.map(|message| Said::Error { message, permanent }),
+        ready.map(|_| Said::Ready),
+    ];
+    let mut said = all.into_iter().flatten();
+    match (said.next(), said.next()) {
+        (Some(said), None) if !of_no_use => Ok(said),
+        (Some(_) | None, Some(_) | None) => {
+            Err(fault(line, "exactly one of candidate, progress, log, done, error or ready must be said"))
         }
-        Fields {
-            candidate: None,
-            progress: None,
-            note: None,
-            log: Some(log),
-            done: None,
-            error: None,
-            class: None,
-            ready: None,
-        } => Ok(Said::Log(log)),
-        Fields {
-            candidate: None,
-            progress: None,
-            note: None,
-            log: None,
-            done: Some(true),
-            error: None,
-            class: None,
-            ready: None,
-        } => Ok(Said::Done),
-        Fields {
-            candidate: None,
-            progress: None,
-            note: None,
-            log: None,
-            done: None,
-            error: Some(message),
-            class,
-            ready: None,
-        } => {
-            let permanent = match class {
-                Some(Class::Permanent) => true,
-                Some(Class::Error) | None => false,
-            };
-            Ok(Said::Error { message, permanent })
-        }
-        Fields {
-            candidate: None,
-            progress: None,
-            note: None,
-            log: None,
-            done: None,
-            error: None,
-            class: None,
-            ready: Some(true),
-        } => Ok(Said::Ready),
-        Fields { .. } => Err(fault(line, "exactly one of candidate, progress, log, done, error or ready must be said")),
     }
 }
 
@@ -148,6 +107,8 @@ mod tests {
             "[]",
             "{}",
             r#"{"done":false}"#,
+            r#"{"done":false,"candidate":1}"#,
+            r#"{"ready":false,"log":"x"}"#,
             r#"{"done":true,"candidate":1}"#,
             r#"{"x":1}"#,
             r#"{"class":"error"}"#,
