@@ -34,12 +34,9 @@ pub fn compact(
 ) -> Result<Summary, CompactError> {
     let data = source::locate(ledger)?;
     // First, because an output that cannot be is better told before the ledger is read than after.
-    let mut file = create_apart(&data, out)?;
+    let file = create_apart(&data, out)?;
     let tmp = options.tmp.clone().unwrap_or_else(|| file.dir().to_owned());
-    let compactor = read(&data, Options { tmp: Some(tmp), ..options.clone() }, progress)?;
-    let summary = compactor.finish()?.write_jsonl(&mut file, out, progress)?;
-    file.commit()?;
-    Ok(summary)
+    read(&data, Options { tmp: Some(tmp), ..options.clone() }, progress)?.finish()?.save(file, progress)
 }
 
 /// Begins an output that is not among the files of the ledger in `data`.

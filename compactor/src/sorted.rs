@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use orch_core::id::Seq;
 
 use crate::error::CompactError;
 use crate::key;
-use crate::output::OutputError;
+use crate::output::{AtomicFile, OutputError};
 use crate::sort::{Lines, SortError};
 use crate::summary::{Progress, Summary};
 
@@ -23,11 +24,11 @@ pub struct Sorted {
     /// The key of the line given out last.
     last: Vec<u8>,
     /// Where the temporary file lies, for messages.
-    tmp: std::path::PathBuf,
+    tmp: PathBuf,
 }
 
 impl Sorted {
-    pub(crate) fn new(lines: Lines, summary: Summary, total: u64, tmp: std::path::PathBuf) -> Self {
+    pub(crate) fn new(lines: Lines, summary: Summary, total: u64, tmp: PathBuf) -> Self {
         Self { lines, summary, total, last: Vec::new(), tmp }
     }
 
@@ -74,7 +75,7 @@ impl Sorted {
     pub fn write_jsonl(
         mut self,
         out: &mut dyn Write,
-        name: &std::path::Path,
+        name: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Summary, CompactError> {
         let total = self.total;
@@ -88,5 +89,16 @@ impl Sorted {
         }
         out.flush().map_err(failed)?;
         Ok(self.summary)
+    }
+
+    /// Writes every candidate to a file, as JSON lines, and gives the file its name.
+    ///
+    /// # Errors
+    /// As [`Sorted::write_jsonl`]; what had the name before is there still.
+    pub fn save(self, mut file: AtomicFile, progress: &mut dyn FnMut(Progress)) -> Result<Summary, CompactError> {
+        let name = file.path().to_owned();
+        let summary = self.write_jsonl(&mut file, &name, progress)?;
+        file.commit()?;
+        Ok(summary)
     }
 }

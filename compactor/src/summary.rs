@@ -19,7 +19,8 @@ pub struct Summary {
     pub records: u64,
     /// How many candidates were accepted, under any contract.
     pub accepted: u64,
-    /// How many candidates were duplicates.
+    /// How many candidates were duplicates. In JSON `duplicate`, as wherever candidates are counted.
+    #[serde(rename = "duplicate")]
     pub duplicates: u64,
     /// How many candidates were rejected.
     pub rejected: u64,

@@ -141,3 +141,48 @@ fn help_teaches_with_examples() {
         assert!(stdout.contains(expected), "{expected}: {stdout}");
     }
 }
+
+/// Killed while the new output has no name yet: the older one is as it was, and nothing lies beside it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_kill_leaves_the_older_output_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut book = Book::with_segments(&dir.path().join("data"), 1 << 20);
+    let contract = book.contract(zeros("zeros", 1));
+    for n in 0..4 {
+        book.deliver(&contract, "w", &(n * 5000..(n + 1) * 5000).map(f64::from).collect::<Vec<_>>());
+    }
+    let data = book.close();
+    let outs = dir.path().join("outs");
+    fs::create_dir(&outs).unwrap();
+    let out = outs.join("out.jsonl");
+    for format in ["jsonl", "parquet"] {
+        fs::write(&out, "older\n").unwrap();
+        let program = assert_cmd::cargo::cargo_bin("compactor");
+        let mut command = std::process::Command::new(program);
+        command.arg(&data).arg(&out).args(["--format", format, "-q"]);
+        let mut child = command.spawn().unwrap();
+        // Until it has begun the output.
+        let fds = format!("/proc/{}/fd", child.id());
+        let draft = || {
+            let targets = fs::read_dir(&fds).into_iter().flatten().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+            targets.into_iter().find(|target| target.starts_with(&outs))
+        };
+        let draft = loop {
+            let (ended, draft) = (child.try_wait().unwrap().is_some(), draft());
+            if ended || draft.is_some() {
+                break draft;
+            }
+            std::thread::yield_now();
+        };
+        child.kill().unwrap();
+        let done = child.wait().unwrap().success();
+        let is_older = fs::read_to_string(&out).is_ok_and(|text| text == "older\n");
+        assert_ne!(is_older, done, "{format}");
+        // Where the file system knows no files without a name, a kill leaves one with another name.
+        if draft.is_some_and(|draft| !draft.to_string_lossy().ends_with(" (deleted)")) {
+            continue;
+        }
+        assert_eq!(fs::read_dir(&outs).unwrap().count(), 1);
+    }
+}

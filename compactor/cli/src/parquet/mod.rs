@@ -45,9 +45,16 @@ pub fn write(
     let mut spool = tempfile::tempfile_in(tmp).with_context(place)?;
     let mut fields = Fields::default();
     let mut writer = BufWriter::with_capacity(256 << 10, &mut spool);
+    // Both passes together are one progress: the first is half of it.
+    let total = sorted.total();
+    let mut learned = 0;
     while let Some(line) = sorted.next_line()? {
         fields.learn(&serde_json::from_slice(line).context("a candidate is not JSON")?);
         writer.write_all(line).and_then(|()| writer.write_all(b"\n")).with_context(place)?;
+        learned += 1;
+        if learned % REPORT_EVERY == 0 {
+            progress(Progress::Writing { done: learned / 2, total });
+        }
     }
     writer.flush().with_context(place)?;
     drop(writer);
@@ -84,7 +91,7 @@ fn write_table(
         }
         done += 1;
         if done % REPORT_EVERY == 0 || done == summary.written {
-            progress(Progress::Writing { done, total: summary.written });
+            progress(Progress::Writing { done: done + summary.written.saturating_sub(done) / 2, total: summary.written });
         }
     }
     if done != summary.written {
