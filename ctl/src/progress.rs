@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 #[derive(Clone, Debug)]
 pub struct Bars {
     all: MultiProgress,
+    visible: bool,
 }
 
 /// What a bar counts.
@@ -17,6 +18,8 @@ pub enum Unit {
     Things,
     /// Bytes.
     Bytes,
+    /// Things, with everything about them in the word beside the bar.
+    Told,
 }
 
 /// A bar that vanishes when it is dropped.
@@ -29,7 +32,7 @@ impl Bars {
     /// Visible bars, or ones that are never drawn.
     pub fn new(visible: bool) -> Self {
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { all: MultiProgress::with_draw_target(target) }
+        Self { all: MultiProgress::with_draw_target(target), visible }
     }
 
     /// A bar up to `total`, or a spinner if nobody knows the end.
@@ -42,6 +45,8 @@ impl Bars {
         let template = match (total.is_some(), unit) {
             (true, Unit::Things) => "{prefix} {bar:30} {human_pos}/{human_len} {rate} {elapsed} eta {eta} {wide_msg}",
             (true, Unit::Bytes) => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
+            (true, Unit::Told) => "{prefix} {bar:24} {human_pos}/{human_len} {elapsed} {wide_msg}",
+            (false, Unit::Told) => "{spinner} {prefix} {human_pos} {elapsed} {wide_msg}",
             (false, Unit::Things) => "{spinner} {prefix} {human_pos} {rate} {elapsed} {wide_msg}",
             (false, Unit::Bytes) => "{spinner} {prefix} {bytes} {bytes_per_sec} {elapsed} {wide_msg}",
         };
@@ -51,6 +56,11 @@ impl Bars {
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         Bar { bar }
+    }
+
+    /// Whether anybody sees them.
+    pub fn visible(&self) -> bool {
+        self.visible
     }
 
     /// Does something that writes to the terminal, with the bars out of its way.

@@ -180,8 +180,8 @@ pub struct CancelArgs {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Wait until jobs have ended: those named, or all of --queue. Rides out a restart of the \
-        orchestrator. Ends with 0 if all are done, 4 if one failed, 5 if one was cancelled, 124 if the time was \
-        over first.",
+        orchestrator. Prints the jobs that were named; of a queue, those that failed or were cancelled. Ends with 0 \
+        if all are done, 4 if one failed, 5 if one was cancelled, 124 if the time was over first.",
     after_help = "Examples:\n  \
         orchctl job wait 17 18 --timeout 10m\n  \
         orchctl job wait $(orchctl submit -f jobs.yaml -o name)"

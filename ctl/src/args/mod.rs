@@ -5,6 +5,7 @@ mod compact;
 mod global;
 mod jobs;
 mod ledger;
+mod local;
 mod submit;
 mod values;
 
@@ -18,6 +19,7 @@ pub use jobs::{
     CancelArgs, JobCommand, JobFilterArgs, ListArgs, LogsArgs, RetryFailedArgs, RunArgs, ShowArgs, WaitArgs,
 };
 pub use ledger::{LedgerCatArgs, LedgerCommand, LedgerHeadArgs, LedgerTailArgs, LedgerVerifyArgs, RecordFilterArgs};
+pub use local::{LocalCommand, LocalRunArgs};
 pub use submit::{EnqueueArgs, ImportArgs, SubmitArgs};
 
 use clap::{Parser, Subcommand};
@@ -47,6 +49,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Examples:
+  orchctl local run examples/zeta-zeros.yaml     a whole cluster on this machine, from job to data set
   orchctl submit -f examples/zeta-zeros.yaml     define queues and contracts, submit jobs
   orchctl run --drain                            wait until nothing is open
   orchctl stats -o json                          the whole cluster as JSON
@@ -66,6 +69,9 @@ Exit codes:
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a whole cluster on this machine
+    #[command(subcommand)]
+    Local(LocalCommand),
     Submit(SubmitArgs),
     Enqueue(EnqueueArgs),
     Import(ImportArgs),

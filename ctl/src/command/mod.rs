@@ -12,6 +12,7 @@ mod input;
 mod job;
 mod ledger;
 mod legacy;
+mod local;
 mod queue;
 mod retry;
 mod state;
@@ -52,7 +53,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&Failure::error("cannot start the runtime").because(error)),
     };
-    let ended = runtime.block_on(until_interrupted(&context, dispatch(&context, cli.command)));
+    let ended = runtime.block_on(async {
+        match cli.command {
+            // It stops in order, and so hears the signals itself.
+            Command::Local(command) => local::run(&context, command).await,
+            command => until_interrupted(&context, dispatch(&context, command)).await,
+        }
+    });
     // Threads that read a file or a terminal do not hold up the end.
     runtime.shutdown_background();
     match ended {
@@ -86,6 +93,7 @@ fn complain(failure: &Failure) -> ExitCode {
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Local(command) => local::run(context, command).await,
         Command::Submit(args) => submit::run(context, &args).await,
         Command::Enqueue(args) => enqueue::run(context, args).await,
         Command::Import(args) => import::run(context, args).await,

@@ -45,8 +45,12 @@ fn read(files: &[PathBuf]) -> Result<Submission, Failure> {
 
 /// A file's manifest; every fault of it is named with its line.
 pub fn parse(file: &Path) -> Result<Manifest, Failure> {
-    let text = input::text(file)?;
-    manifest::parse(&text).map_err(|error| {
+    parse_text(file, &input::text(file)?)
+}
+
+/// The manifest in a file's text.
+pub fn parse_text(file: &Path, text: &str) -> Result<Manifest, Failure> {
+    manifest::parse(text).map_err(|error| {
         let mut lines: Vec<String> =
             error.faults.iter().take(SHOWN_FAULTS).map(|fault| format!("\n  {fault}")).collect();
         let more = error.faults.len().saturating_sub(SHOWN_FAULTS);

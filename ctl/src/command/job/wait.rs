@@ -36,6 +36,8 @@ pub async fn run(context: &Context, args: WaitArgs) -> Result<Exit, Failure> {
         }
     };
     missing(&client, &jobs, &ended).await?;
+    // A queue may have had millions of jobs: those that did not come to a good end are what is left to tell.
+    let ended = if queue.is_empty() { ended } else { left_over(&client, queue).await? };
     let view = JobsView { jobs: ended.into_iter().map(JobView::from).collect(), next_after_job: None };
     context.print(&view)?;
     Ok(verdict(&view))
@@ -48,6 +50,18 @@ async fn missing(client: &Client, wanted: &[u64], ended: &[v1::JobSummary]) -> R
         client.unary("cannot wait", admin.get_job(v1::GetJobRequest { job: *job })).await?;
     }
     Ok(())
+}
+
+/// The queue's failed jobs, then its cancelled ones, at most a page of each.
+async fn left_over(client: &Client, queue: String) -> Result<Vec<v1::JobSummary>, Failure> {
+    let mut jobs = Vec::new();
+    for state in [v1::JobState::Failed, v1::JobState::Cancelled] {
+        let filter = v1::JobFilter { queue: queue.clone(), states: vec![state.into()], ..v1::JobFilter::default() };
+        let request = v1::ListJobsRequest { filter: Some(filter), limit: 0, after_job: 0 };
+        let mut admin = client.admin();
+        jobs.extend(client.unary("cannot list jobs", admin.list_jobs(request)).await?.jobs);
+    }
+    Ok(jobs)
 }
 
 /// A failed job outweighs a cancelled one.
