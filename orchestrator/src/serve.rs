@@ -129,7 +129,7 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let logs = JobLogs::new(&data);
     let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after);
-    let server = server(&about.config, admin, workers, handle, listener, stopping.clone())?;
+    let server = server(&about.config, admin, workers, handle, listener, stopping.clone()).await?;
     tracing::info!(%local_addr, ledger = %started.ledger, epoch = started.epoch, seq = started.seq, "the orchestrator listens");
     Ok(Running { local_addr, started, engine, index, server, stopping })
 }
@@ -264,7 +264,7 @@ fn host() -> String {
 }
 
 /// The gRPC server on one port: both services, health and reflection, with every limit set.
-fn server(
+async fn server(
     config: &OrchestratorConfig,
     admin: Admin,
     workers: Workers,
@@ -277,7 +277,7 @@ fn server(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|error| StartError::Reflection(error.into()))?;
-    let health = health::service(handle, stopping.clone());
+    let health = health::service(handle, stopping.clone()).await;
     let router = Server::builder()
         .max_concurrent_streams(config.max_streams)
         // More streams that a peer opens only to reset them than this, and its connection is closed.

@@ -15,6 +15,10 @@ const MAX_READIED: usize = 10_000;
 /// Leases that one batch ends at most, for the same reason.
 const MAX_ENDED: usize = 10_000;
 
+/// A commit's worth of staged events. The ledger takes 64 MiB in one batch; the largest single command (a submit of a
+/// whole message, with numbers that grow in canonical form) stays well below the rest.
+const FULL_BYTES: usize = 16 << 20;
+
 /// Space that is asked of the disk before a batch is decided, beyond what is reserved already.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -34,9 +38,11 @@ impl Engine {
         }
         let mut answered: Vec<Box<dyn Pending>> = Vec::with_capacity(commands.len());
         for command in commands {
+            self.commit_if_full(&mut answered, now)?;
             self.run(command, now, &mut answered);
         }
         for command in std::mem::take(&mut self.waiting) {
+            self.commit_if_full(&mut answered, now)?;
             let changed = self.wake || self.ledger.staged_records() > 0;
             if changed || command.is_abandoned() || command.wake_at().is_none_or(|at| at <= now.tick) {
                 self.run(command, now, &mut answered);
@@ -46,6 +52,16 @@ impl Engine {
         }
         self.wake = false;
         self.commit(answered, now)
+    }
+
+    /// Commits between two commands once much is staged: the ledger's batches have a bound, and many callers at once
+    /// could reach it together, which no single one can.
+    fn commit_if_full(&mut self, answered: &mut Vec<Box<dyn Pending>>, now: Now) -> Result<(), Fatal> {
+        if self.ledger.staged_bytes() > FULL_BYTES {
+            self.commit(std::mem::take(answered), now)?;
+            self.make_room(now)?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, mut command: Box<dyn Pending>, now: Now, answered: &mut Vec<Box<dyn Pending>>) {

@@ -27,25 +27,30 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// An engine that has not answered for so long hangs.
 const HUNG: Duration = Duration::from_secs(30);
 
-/// The health service, kept up to date until the stop.
-pub(super) fn service(handle: Handle, stopping: CancellationToken) -> HealthServer<impl Health> {
+/// The health service, true from the first question on and kept up to date until the stop.
+pub(super) async fn service(handle: Handle, stopping: CancellationToken) -> HealthServer<impl Health> {
     let (reporter, service) = tonic_health::server::health_reporter();
+    look(&reporter, &handle).await;
     tokio::spawn(async move {
-        while !stopping.is_cancelled() {
-            let asked = handle.query(|engine, _| engine.read_only().is_some());
-            let (alive, ready) = match tokio::time::timeout(HUNG, asked).await {
-                Ok(Ok(read_only)) => (true, !read_only),
-                Ok(Err(_)) | Err(_) => (false, false),
-            };
-            report(&reporter, alive, ready).await;
+        loop {
             tokio::select! {
-                () = stopping.cancelled() => {}
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = stopping.cancelled() => break,
+                () = tokio::time::sleep(INTERVAL) => look(&reporter, &handle).await,
             }
         }
         report(&reporter, false, false).await;
     });
     service
+}
+
+/// Asks the engine and says what it says.
+async fn look(reporter: &HealthReporter, handle: &Handle) {
+    let asked = handle.query(|engine, _| engine.read_only().is_some());
+    let (alive, ready) = match tokio::time::timeout(HUNG, asked).await {
+        Ok(Ok(read_only)) => (true, !read_only),
+        Ok(Err(_)) | Err(_) => (false, false),
+    };
+    report(reporter, alive, ready).await;
 }
 
 async fn report(reporter: &HealthReporter, alive: bool, ready: bool) {

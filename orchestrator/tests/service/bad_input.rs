@@ -138,3 +138,29 @@ async fn too_many_jobs_for_one_submit_are_refused() {
     assert_eq!(reason(&admin.submit(many).await.unwrap_err()), ("INVALID_ARGUMENT".into(), "jobs".into()));
     orch.stop().await;
 }
+
+/// Each call is within its bounds; together they are more than one batch of the ledger can hold.
+#[tokio::test]
+async fn many_large_calls_at_once_are_more_than_one_batch() {
+    let orch = Orch::start().await;
+    let mut admin = orch.admin().await;
+    let unjudged = v1::QueueSpec { contract: String::new(), ..queue("q") };
+    let request = v1::SubmitRequest { queues: vec![unjudged], ..v1::SubmitRequest::default() };
+    admin.submit(request).await.unwrap();
+    let payload = format!("\"{}\"", "x".repeat(200_000));
+    let large = v1::JobSpec { queue: "q".into(), payload_json: payload, ..v1::JobSpec::default() };
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        let mut admin = admin.clone();
+        let request = v1::SubmitRequest { jobs: vec![large.clone(); 18], ..v1::SubmitRequest::default() };
+        calls.spawn(async move { admin.submit(request).await.unwrap() });
+    }
+    while let Some(submitted) = calls.join_next().await {
+        assert_eq!(submitted.unwrap().into_inner().jobs.len(), 18);
+    }
+    // And one call that means all of them, with a reason as long as can be.
+    let reason = "\u{1}".repeat(3000);
+    let cancel = v1::CancelJobsRequest { filter: None, reason, dry_run: false };
+    assert_eq!(admin.cancel_jobs(cancel).await.unwrap().into_inner().cancelled.len(), 24 * 18);
+    orch.stop().await;
+}

@@ -59,7 +59,7 @@ async fn the_records_of_one_job_and_those_to_come() {
     let mut worker = orch.registered("w1").await;
     let lease = lease(&mut worker, "w1").await;
     let of_job = v1::ReadLedgerRequest { job: submitted.jobs[0].job, ..all() };
-    let lines = read(&mut admin, of_job.clone()).await;
+    let lines = read(&mut admin, of_job).await;
     assert_eq!(names(&lines), ["job_submitted", "lease_granted"]);
 
     let follow = v1::ReadLedgerRequest { follow: true, ..of_job };

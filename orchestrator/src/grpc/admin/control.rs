@@ -2,6 +2,7 @@
 
 use orch_core::id::{JobId, QueueName, WorkerId};
 use orch_core::liveness::Order;
+use orch_core::state::JobFilter;
 use orch_proto::convert::{Faults, JobConditions};
 use orch_proto::error::WireError;
 use orch_proto::v1;
@@ -10,14 +11,28 @@ use tonic::Status;
 use super::{Admin, refused};
 use crate::engine::commands::admin::{CancelJobs, CleanupWorkers, DrainWorkers, PauseQueue, ResumeQueue, RetryFailed};
 
+/// So many jobs are cancelled or retried in one batch: with the longest reason, they stay below the ledger's bound, and
+/// a million of them do not hold up everybody else.
+const AT_ONCE: usize = 1000;
+
 impl Admin {
     pub(super) async fn cancel(&self, request: v1::CancelJobsRequest) -> Result<v1::CancelJobsResponse, Status> {
         let v1::CancelJobsRequest { filter, reason, dry_run } = request;
         let conditions: JobConditions = filter.unwrap_or_default().try_into()?;
         let Some(filter) = self.open_filter(conditions).await? else { return Ok(v1::CancelJobsResponse::default()) };
-        let replied = self.handle.call(CancelJobs { filter, reason, dry_run }).await.map_err(refused)?;
-        let cancelled = replied.answer.into_iter().map(JobId::get).collect();
-        Ok(v1::CancelJobsResponse { cancelled, receipt: Some(replied.receipt.into()) })
+        let which = CancelJobs { filter: filter.clone(), reason: reason.clone(), dry_run: true };
+        let replied = self.handle.call(which).await.map_err(refused)?;
+        let (meant, mut receipt) = (replied.answer, replied.receipt);
+        let mut cancelled: Vec<JobId> = if dry_run { meant.clone() } else { Vec::new() };
+        for some in meant.chunks(AT_ONCE).filter(|_| !dry_run) {
+            let filter = JobFilter { jobs: some.to_vec(), ..filter.clone() };
+            let command = CancelJobs { filter, reason: reason.clone(), dry_run: false };
+            let replied = self.handle.call_in_turn(command).await.map_err(refused)?;
+            cancelled.extend(replied.answer);
+            receipt = replied.receipt;
+        }
+        let cancelled = cancelled.into_iter().map(JobId::get).collect();
+        Ok(v1::CancelJobsResponse { cancelled, receipt: Some(receipt.into()) })
     }
 
     pub(super) async fn retry(&self, request: v1::RetryFailedRequest) -> Result<v1::RetryFailedResponse, Status> {
@@ -25,9 +40,19 @@ impl Admin {
         let conditions: JobConditions = filter.unwrap_or_default().try_into()?;
         let Some(filter) = self.open_filter(conditions).await? else { return Ok(v1::RetryFailedResponse::default()) };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let replied = self.handle.call(RetryFailed { filter, limit, dry_run }).await.map_err(refused)?;
-        let retried = replied.answer.into_iter().map(JobId::get).collect();
-        Ok(v1::RetryFailedResponse { retried, receipt: Some(replied.receipt.into()) })
+        let which = RetryFailed { filter: filter.clone(), limit, dry_run: true };
+        let replied = self.handle.call(which).await.map_err(refused)?;
+        let (meant, mut receipt) = (replied.answer, replied.receipt);
+        let mut retried: Vec<JobId> = if dry_run { meant.clone() } else { Vec::new() };
+        for some in meant.chunks(AT_ONCE).filter(|_| !dry_run) {
+            let filter = JobFilter { jobs: some.to_vec(), ..filter.clone() };
+            let command = RetryFailed { filter, limit: 0, dry_run: false };
+            let replied = self.handle.call_in_turn(command).await.map_err(refused)?;
+            retried.extend(replied.answer);
+            receipt = replied.receipt;
+        }
+        let retried = retried.into_iter().map(JobId::get).collect();
+        Ok(v1::RetryFailedResponse { retried, receipt: Some(receipt.into()) })
     }
 
     pub(super) async fn pause(&self, request: v1::PauseQueueRequest) -> Result<v1::PauseQueueResponse, Status> {

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use orch_core::id::WorkerId;
 use orch_core::state::{BatchAnswer, CompleteAnswer, ResultsRefusal};
 use orch_proto::convert::{self, ResultsAction, ResultsMessage};
-use orch_proto::error::Reason;
+use orch_proto::error::{Reason, WireError};
 use orch_proto::v1;
 use orch_proto::v1::submit_results_response::Answer;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::Bytes;
 use tonic::{Status, Streaming};
 
 use super::terms::TermsCache;
-use super::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES, refused};
+use super::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES, MAX_UNACKED_BYTES, refused};
 use crate::engine::commands::results::{CompleteJob, FailJob, JudgeBatch};
 use crate::engine::{Begun, CallError, Handle};
 
@@ -26,11 +27,16 @@ const MAX_AHEAD: usize = 512;
 
 type Sender = mpsc::Sender<Result<v1::SubmitResultsResponse, Status>>;
 
+/// What a candidate takes in memory besides its bytes, about: empty ones are not free.
+const CANDIDATE_BYTES: usize = 128;
+
 /// A message that the engine has, or that was refused before it.
 struct Awaited {
     lease: u64,
     number: u64,
     answer: AwaitedAnswer,
+    /// Its part of the stream's window, given back when it is answered.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 enum AwaitedAnswer {
@@ -47,14 +53,16 @@ pub(super) fn serve(
 ) -> ReceiverStream<Result<v1::SubmitResultsResponse, Status>> {
     let (sender, answers) = mpsc::channel(16);
     let (ahead, awaited) = mpsc::channel(MAX_AHEAD);
-    let errors = sender.clone();
+    let writer = tokio::spawn(write(awaited, sender.clone()));
     tokio::spawn(async move {
-        let reader = Reader { messages, handle, terms, worker: None };
+        let window = Arc::new(Semaphore::new(MAX_UNACKED_BYTES as usize));
+        let reader = Reader { messages, handle, terms, window, worker: None };
         if let Err(status) = reader.run(ahead).await {
-            let _ = errors.send(Err(status)).await;
+            // The answers to what came before the fault go first.
+            let _ = writer.await;
+            let _ = sender.send(Err(status)).await;
         }
     });
-    tokio::spawn(write(awaited, sender));
     ReceiverStream::new(answers)
 }
 
@@ -63,6 +71,8 @@ struct Reader {
     messages: Streaming<v1::SubmitResultsRequest>,
     handle: Handle,
     terms: Arc<TermsCache>,
+    /// Bytes that may be on their way: when it is used up, the reader stops, and flow control stops the worker.
+    window: Arc<Semaphore>,
     worker: Option<WorkerId>,
 }
 
@@ -71,17 +81,25 @@ impl Reader {
         while let Some(message) = self.messages.message().await? {
             let message: ResultsMessage = message.try_into()?;
             let lease = message.lease.get();
-            let number = match &message.action {
-                ResultsAction::Batch { number, .. } => *number,
-                ResultsAction::Complete { .. } | ResultsAction::Fail { .. } => 0,
+            let (number, _room) = match &message.action {
+                ResultsAction::Batch { number, candidates } => (*number, self.room(candidates).await),
+                ResultsAction::Complete { .. } | ResultsAction::Fail { .. } => (0, None),
             };
             let answer = self.take(message).await?;
             // The writer is gone: so is the worker.
-            if ahead.send(Awaited { lease, number, answer }).await.is_err() {
+            if ahead.send(Awaited { lease, number, answer, _room }).await.is_err() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Waits for room in the window. A batch beyond every bound gets all of it; it is refused at once.
+    async fn room(&self, candidates: &[Bytes]) -> Option<OwnedSemaphorePermit> {
+        let bytes: usize = candidates.iter().map(|candidate| candidate.len() + CANDIDATE_BYTES).sum();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_UNACKED_BYTES);
+        // Never closed, so never an error.
+        Arc::clone(&self.window).acquire_many_owned(bytes).await.ok()
     }
 
     async fn take(&mut self, message: ResultsMessage) -> Result<AwaitedAnswer, Status> {
@@ -90,7 +108,9 @@ impl Reader {
             self.worker = Some(worker);
         }
         let Some(worker) = self.worker.clone() else {
-            return Err(Status::invalid_argument("worker: is missing in the first message of the stream"));
+            let missing =
+                WireError::new(Reason::InvalidArgument, "worker is missing in the first message of the stream");
+            return Err(missing.at("worker").into());
         };
         match action {
             ResultsAction::Batch { number, candidates } => {
@@ -127,7 +147,7 @@ fn too_large(number: u64, candidates: usize, bytes: usize) -> v1::ResultsRefused
 
 /// Sends the engine's answers in the order of the messages.
 async fn write(mut awaited: mpsc::Receiver<Awaited>, sender: Sender) {
-    while let Some(Awaited { lease, number, answer }) = awaited.recv().await {
+    while let Some(Awaited { lease, number, answer, _room }) = awaited.recv().await {
         let answer = match answer {
             AwaitedAnswer::Refused(refusal) => Ok(Answer::Refused(refusal)),
             AwaitedAnswer::Verdicts(begun) => match begun.answer().await {
