@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_input;
+mod command;
 mod ledger;
 mod lifecycle;
 mod restart;
