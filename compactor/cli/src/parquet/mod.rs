@@ -91,7 +91,10 @@ fn write_table(
         }
         done += 1;
         if done % REPORT_EVERY == 0 || done == summary.written {
-            progress(Progress::Writing { done: done + summary.written.saturating_sub(done) / 2, total: summary.written });
+            progress(Progress::Writing {
+                done: done + summary.written.saturating_sub(done) / 2,
+                total: summary.written,
+            });
         }
     }
     if done != summary.written {
