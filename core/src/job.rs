@@ -28,13 +28,12 @@ impl Payload {
     /// ([`MAX_PAYLOAD_DEPTH`]) or too large ([`MAX_PAYLOAD_BYTES`]).
     pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
         let limits = json::Limits { max_bytes: MAX_PAYLOAD_BYTES, max_depth: MAX_PAYLOAD_DEPTH };
-        let value = json::parse(text, limits)?;
-        Ok(Self::from_value(&value))
+        Ok(Self(json::parse_tree(text, limits)?.canonical_raw()))
     }
 
     /// The payload that holds this value.
     pub fn from_value(value: &serde_json::Value) -> Self {
-        Self(json::canonical(value))
+        Self(json::Tree::from(value).canonical_raw())
     }
 
     /// The canonical JSON text.

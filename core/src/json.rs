@@ -85,8 +85,8 @@ pub fn parse_tree(text: &[u8], limits: Limits) -> Result<Tree<'_>, JsonError> {
 /// If `value` is not representable as JSON (a map with keys that are no strings); none of our types is.
 #[allow(clippy::expect_used)]
 pub fn canonical<T: Serialize>(value: &T) -> Box<RawValue> {
-    let text = serde_json_canonicalizer::to_string(value).expect("our types are representable as JSON");
-    RawValue::from_string(text).expect("the canonicalizer writes JSON")
+    let value = serde_json::to_value(value).expect("our types are representable as JSON");
+    Tree::from(&value).canonical_raw()
 }
 
 /// The canonical text of a value.
