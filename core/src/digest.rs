@@ -60,7 +60,8 @@ impl FromStr for Digest {
             b'a'..=b'f' => Some(c - b'a' + 10),
             _ => None,
         };
-        let bad = || format!("{:?} is not a digest: 64 lower-case hex digits", text.chars().take(80).collect::<String>());
+        let bad =
+            || format!("{:?} is not a digest: 64 lower-case hex digits", text.chars().take(80).collect::<String>());
         let bytes = text.as_bytes();
         if bytes.len() != 64 {
             return Err(bad());

@@ -73,7 +73,9 @@ impl fmt::Display for Seq {
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {text:?} is not a name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - / and start with a letter or digit")]
+#[error(
+    "{what} {text:?} is not a name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - / and start with a letter or digit"
+)]
 pub struct NameError {
     /// What the name would have named.
     pub what: &'static str,

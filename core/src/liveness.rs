@@ -94,13 +94,7 @@ pub struct Liveness<H> {
 impl<H> Liveness<H> {
     /// No workers yet.
     pub fn new(stale_after: Span) -> Self {
-        Self {
-            stale_after,
-            stalled: Span(0),
-            workers: BTreeMap::new(),
-            watches: BTreeMap::new(),
-            due: BTreeSet::new(),
-        }
+        Self { stale_after, stalled: Span(0), workers: BTreeMap::new(), watches: BTreeMap::new(), due: BTreeSet::new() }
     }
 
     /// Takes a stall of the engine out of the clock.
@@ -116,8 +110,7 @@ impl<H> Liveness<H> {
     /// Makes a worker known, or takes its new description; what was ordered of it stays only if it is still running.
     pub fn register(&mut self, id: WorkerId, registration: Registration<H>, now: Now) {
         let seen = self.clock(now.tick);
-        let worker =
-            Worker { registration, registered_at: now.wall, seen_at: now.wall, order: Order::Run, seen };
+        let worker = Worker { registration, registered_at: now.wall, seen_at: now.wall, order: Order::Run, seen };
         self.workers.insert(id, worker);
     }
 

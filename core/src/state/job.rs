@@ -44,6 +44,7 @@ pub enum JobState {
     /// It waits for these jobs.
     Blocked {
         /// The jobs it still waits for.
+        #[allow(clippy::box_collection)]
         waiting_on: Box<BTreeSet<JobId>>,
     },
     /// It can be leased.
