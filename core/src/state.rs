@@ -1,1 +1,0 @@
-//! The state: a fold over the ledger.
