@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use orch_core::contract::{AcceptedSet, Contract, ContractSpec, Screened};
+use orch_core::digest::Digest;
 use orch_core::id::Seq;
 use orch_core::job::Payload;
 use serde_json::json;
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let texts: Vec<String> = (0..CANDIDATES).map(candidate).collect();
     println!("candidate: {} bytes, {}", texts[0].len(), texts[0]);
     let mut accepted = AcceptedSet::new();
-    let (mut judging, mut comparing) = (Vec::new(), Vec::new());
+    let (mut judging, mut comparing, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for (number, batch) in (0..).zip(texts.chunks(BATCH)) {
         let start = Instant::now();
         let screened: Vec<Screened> =
@@ -54,9 +55,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         comparing.push(start.elapsed().as_nanos() as f64 / BATCH as f64);
+        let start = Instant::now();
+        for text in batch {
+            let value: serde_json::Value = serde_json::from_str(text)?;
+            black_box(Digest::of(value.to_string().as_bytes()));
+        }
+        plain.push(start.elapsed().as_nanos() as f64 / BATCH as f64);
     }
     report("judge", judging);
     report("find and insert", comparing);
+    report("for comparison, serde_json from text to text and one SHA-256 of it", plain);
     let bytes = accepted.heap_bytes() as f64 / accepted.len() as f64;
     println!("{} distinct candidates, {bytes:.1} bytes of memory each", accepted.len());
     Ok(())
