@@ -58,11 +58,13 @@ pub(crate) struct Session {
     current: watch::Sender<Option<Arc<Connected>>>,
     memory: Mutex<Memory>,
     ever: AtomicBool,
+    /// When this worker started: a grant older than that was another process's.
+    started: Instant,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { current: watch::Sender::new(None), memory: Mutex::default(), ever: AtomicBool::new(false) }
+        Self { current: watch::Sender::new(None), memory: Mutex::default(), ever: AtomicBool::new(false), started: Instant::now() }
     }
 }
 
@@ -246,6 +248,7 @@ fn registration(worker: &Worker) -> v1::RegisterWorkerRequest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         leases: worker.leases.all().iter().map(|held| held.lease.get()).collect(),
         last_receipt: worker.session.receipt(),
+        uptime_ms: u64::try_from(worker.session.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -74,6 +74,24 @@ async fn a_worker_that_lost_its_leases_says_so_by_registering() {
 }
 
 #[tokio::test]
+async fn a_grant_that_its_worker_never_heard_of_is_given_back_without_a_charge() {
+    let orch = Orch::start().await;
+    let mut admin = orch.admin().await;
+    admin.submit(submission(vec![job("q", 1)])).await.unwrap();
+    let mut worker = orch.registered("w1").await;
+    let held = lease(&mut worker, "w1").await;
+    // The same process, long running, registers again and does not list the lease: its answer was lost on the way.
+    let register = v1::RegisterWorkerRequest { uptime_ms: 3_600_000, ..registration("w1") };
+    worker.register_worker(register).await.unwrap();
+    let again = lease(&mut worker, "w1").await;
+    assert_eq!((again.job, again.attempt), (held.job, 2));
+    let shown = admin.get_job(v1::GetJobRequest { job: held.job }).await.unwrap().into_inner();
+    let summary = shown.summary.unwrap();
+    assert_eq!((summary.crashes, summary.failures), (0, 0));
+    orch.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_with_a_receipt_of_another_ledger_is_refused() {
     let orch = Orch::start().await;
     let mut worker = orch.worker().await;

@@ -33,13 +33,16 @@ pub struct Register {
     pub leases: Vec<LeaseId>,
     /// The newest receipt that it holds.
     pub last_receipt: Option<Receipt>,
+    /// Since its process started.
+    pub uptime: Span,
 }
 
 impl TryFrom<v1::RegisterWorkerRequest> for Register {
     type Error = Faults;
 
     fn try_from(wire: v1::RegisterWorkerRequest) -> Result<Self, Faults> {
-        let v1::RegisterWorkerRequest { worker, kinds, slots, hardware, labels, version, leases, last_receipt } = wire;
+        let v1::RegisterWorkerRequest { worker, kinds, slots, hardware, labels, version, leases, last_receipt, uptime_ms } =
+            wire;
         let mut faults = Faults::new();
         let worker = faults.take("worker", WorkerId::new(&worker));
         let kinds = checked_kinds(&kinds, &mut faults);
@@ -51,7 +54,7 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
         let hardware = checked_hardware(hardware.unwrap_or_default(), &mut faults);
         let Some(worker) = worker else { return Err(faults) };
         let registration = Registration { kinds, slots, version: clip(&version), labels, hardware };
-        faults.or(Self { worker, registration, leases: lease_ids(leases), last_receipt })
+        faults.or(Self { worker, registration, leases: lease_ids(leases), last_receipt, uptime: Span(uptime_ms) })
     }
 }
 

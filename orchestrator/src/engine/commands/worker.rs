@@ -13,7 +13,9 @@ use orch_core::time::{Now, Span, Tick};
 
 use crate::engine::{Command, Engine, Step, WorkerRegistration};
 
-/// Makes a worker known. Leases that it no longer knows are ended: it lost them, in a crash.
+/// Makes a worker known, and ends the leases that it does not know. One that was granted to the process that registers
+/// never reached it, because the answer was lost: it is given back without a charge. An older one was lost with the
+/// process before, in a crash.
 pub struct RegisterWorker {
     /// The worker.
     pub worker: WorkerId,
@@ -23,6 +25,8 @@ pub struct RegisterWorker {
     pub leases: Vec<LeaseId>,
     /// The newest receipt that it holds.
     pub last_receipt: Option<Receipt>,
+    /// Since the worker's process started.
+    pub uptime: Span,
 }
 
 /// What a worker learns when it registers.
@@ -63,7 +67,14 @@ impl Command for RegisterWorker {
         }
         engine.liveness.register(self.worker.clone(), self.registration.clone(), now);
         for lease in engine.state.leases_of(&self.worker) {
-            if !self.leases.contains(&lease) {
+            if self.leases.contains(&lease) {
+                continue;
+            }
+            let age = engine.state.leases().get(&lease).map(|held| now.wall.since(held.granted_at));
+            if age.is_some_and(|age| age < self.uptime) {
+                let decision = engine.state.release(&self.worker, &[lease]);
+                engine.record(decision, now);
+            } else {
                 engine.end_lease(lease, ExpiryCause::WorkerLostIt, now);
             }
         }

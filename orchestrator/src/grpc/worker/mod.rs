@@ -73,9 +73,9 @@ impl WorkerService for Workers {
         &self,
         request: Request<v1::RegisterWorkerRequest>,
     ) -> Result<Response<v1::RegisterWorkerResponse>, Status> {
-        let Register { worker, registration, leases, last_receipt } = request.into_inner().try_into()?;
+        let Register { worker, registration, leases, last_receipt, uptime } = request.into_inner().try_into()?;
         tracing::info!(%worker, slots = registration.slots, leases = leases.len(), "a worker registers");
-        let command = RegisterWorker { worker, registration, leases, last_receipt };
+        let command = RegisterWorker { worker, registration, leases, last_receipt, uptime };
         let replied = self.handle.call(command).await.map_err(refused)?;
         let registered = replied.answer.map_err(|refusal| WireError::new(Reason::WrongState, refusal.to_string()))?;
         // A worker may miss three heartbeats before it counts as lost.
