@@ -37,8 +37,7 @@ pub async fn measure(cluster: &Cluster, span: Duration) -> anyhow::Result<Sample
                 }
                 if let v1::submit_results_response::Answer::Verdicts(verdicts) = worker.answer().await? {
                     answered += 1;
-                    let is_accepted =
-                        |v: &&v1::Verdict| matches!(v.verdict, Some(v1::verdict::Verdict::Accepted(_)));
+                    let is_accepted = |v: &&v1::Verdict| matches!(v.verdict, Some(v1::verdict::Verdict::Accepted(_)));
                     accepted += verdicts.verdicts.iter().filter(is_accepted).count() as u64;
                 }
             }

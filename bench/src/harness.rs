@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use orch_orchestrator::config::OrchestratorConfig;
 use orch_orchestrator::serve::{self, Running};
-use orch_proto::{Bytes, v1};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
+use orch_proto::{Bytes, v1};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -106,11 +106,7 @@ impl Worker {
     }
 
     /// Sends one message of results.
-    pub async fn send(
-        &self,
-        lease: u64,
-        action: v1::submit_results_request::Action,
-    ) -> anyhow::Result<()> {
+    pub async fn send(&self, lease: u64, action: v1::submit_results_request::Action) -> anyhow::Result<()> {
         let message = v1::SubmitResultsRequest { worker: self.name.clone(), lease, action: Some(action) };
         self.sender.send(message).await.context("the orchestrator closed the stream")
     }

@@ -24,7 +24,9 @@ use crate::report::Figure;
 /// Every figure says how durable it is: "synced" means that each acknowledged step was in the ledger and the ledger
 /// synced before the acknowledgement.
 #[derive(Parser, Debug)]
-#[command(after_help = "EXAMPLES:\n  cargo run --release -p orch-bench\n  cargo run --release -p orch-bench -- p3 p5 --seconds 20 --json figures.json")]
+#[command(
+    after_help = "EXAMPLES:\n  cargo run --release -p orch-bench\n  cargo run --release -p orch-bench -- p3 p5 --seconds 20 --json figures.json"
+)]
 struct Args {
     /// Which benchmarks to run; all of them if none is named.
     #[arg(value_parser = ["p1", "p2", "p3", "p4", "p5"])]

@@ -64,7 +64,12 @@ pub(crate) struct Session {
 
 impl Default for Session {
     fn default() -> Self {
-        Self { current: watch::Sender::new(None), memory: Mutex::default(), ever: AtomicBool::new(false), started: Instant::now() }
+        Self {
+            current: watch::Sender::new(None),
+            memory: Mutex::default(),
+            ever: AtomicBool::new(false),
+            started: Instant::now(),
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use orch_core::receipt::Receipt;
 use orch_core::time::{Now, Tick};
 use tokio::sync::oneshot;
 
-use super::handle::{CallError, Replied};
 use super::Engine;
+use super::handle::{CallError, Replied};
 
 /// Something a caller wants of the engine.
 pub trait Command: Send + 'static {

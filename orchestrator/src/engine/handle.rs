@@ -8,8 +8,8 @@ use orch_core::receipt::Receipt;
 use orch_core::time::Now;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::command::{Command, Envelope, Pending, Step};
 use super::Engine;
+use super::command::{Command, Envelope, Pending, Step};
 
 /// The most commands on their way: with the edge's bound of 4 MiB a message, and most far below 10 KiB, it bounds
 /// the memory of a flood, and is enough for thousands of workers that wait in a long poll besides.
@@ -119,11 +119,7 @@ impl Handle {
         }
     }
 
-    async fn send<C: Command>(
-        &self,
-        command: C,
-        room: OwnedSemaphorePermit,
-    ) -> Result<Replied<C::Answer>, CallError> {
+    async fn send<C: Command>(&self, command: C, room: OwnedSemaphorePermit) -> Result<Replied<C::Answer>, CallError> {
         self.hand_in(command, room)?.answer().await
     }
 

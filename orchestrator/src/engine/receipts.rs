@@ -56,7 +56,10 @@ mod tests {
         receipts.note(Seq(3), one);
         receipts.note(Seq(5), two);
         let chain = |seq| receipts.find(Seq(seq)).map(|receipt| receipt.chain);
-        assert_eq!([chain(1), chain(3), chain(4), chain(5), chain(6)], [Some(one), Some(one), Some(two), Some(two), None]);
+        assert_eq!(
+            [chain(1), chain(3), chain(4), chain(5), chain(6)],
+            [Some(one), Some(one), Some(two), Some(two), None]
+        );
         assert_eq!(receipts.head(), Receipt { seq: Seq(5), chain: two });
     }
 }

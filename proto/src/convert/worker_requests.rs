@@ -41,8 +41,17 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
     type Error = Faults;
 
     fn try_from(wire: v1::RegisterWorkerRequest) -> Result<Self, Faults> {
-        let v1::RegisterWorkerRequest { worker, kinds, slots, hardware, labels, version, leases, last_receipt, uptime_ms } =
-            wire;
+        let v1::RegisterWorkerRequest {
+            worker,
+            kinds,
+            slots,
+            hardware,
+            labels,
+            version,
+            leases,
+            last_receipt,
+            uptime_ms,
+        } = wire;
         let mut faults = Faults::new();
         let worker = faults.take("worker", WorkerId::new(&worker));
         let kinds = checked_kinds(&kinds, &mut faults);

@@ -4,7 +4,7 @@ use orch_core::id::{JobId, QueueName, WorkerId};
 use orch_core::job::JobSpec;
 use orch_core::liveness::Order;
 use orch_core::record::ExpiryCause;
-use orch_core::state::{JobFilter, OpenState, Refusal, Submission, Submitted, SubmitFault, SubmitRefusal};
+use orch_core::state::{JobFilter, OpenState, Refusal, Submission, SubmitFault, SubmitRefusal, Submitted};
 use orch_core::time::{Now, Span, Tick};
 
 use crate::engine::{Command, Engine, Step};
