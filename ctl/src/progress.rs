@@ -45,7 +45,7 @@ impl Bars {
         let template = match (total.is_some(), unit) {
             (true, Unit::Things) => "{prefix} {bar:30} {human_pos}/{human_len} {rate} {elapsed} eta {eta} {wide_msg}",
             (true, Unit::Bytes) => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {wide_msg}",
-            (true, Unit::Told) => "{prefix} {bar:24} {human_pos}/{human_len} {elapsed} {wide_msg}",
+            (true, Unit::Told) => "{prefix} {bar:20} {human_pos}/{human_len} {elapsed} {wide_msg}",
             (false, Unit::Told) => "{spinner} {prefix} {human_pos} {elapsed} {wide_msg}",
             (false, Unit::Things) => "{spinner} {prefix} {human_pos} {rate} {elapsed} {wide_msg}",
             (false, Unit::Bytes) => "{spinner} {prefix} {bytes} {bytes_per_sec} {elapsed} {wide_msg}",

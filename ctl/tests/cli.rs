@@ -64,6 +64,7 @@ fn help_teaches() {
         &["ledger", "tail"],
         &["import-legacy"],
         &["compact"],
+        &["local", "run"],
         &["doctor"],
     ] {
         let mut args = path.to_vec();

@@ -108,8 +108,9 @@ impl<'a> Display<'a> {
 fn told(progress: &Progress) -> String {
     let Progress { failed, accepted, duplicate, rejected, accepted_per_second, remaining, .. } = progress;
     let failed = if *failed > 0 { format!(", {failed} jobs failed") } else { String::new() };
-    let eta = remaining.map(|left| format!(", eta {}", span(left.into()))).unwrap_or_default();
-    format!("{accepted} accepted ({accepted_per_second:.0}/s), {duplicate} duplicate, {rejected} rejected{failed}{eta}")
+    // What is least missed stands last, where a narrow terminal cuts it off.
+    let eta = remaining.map(|left| format!("eta {}, ", span(left.into()))).unwrap_or_default();
+    format!("{eta}{accepted} accepted ({accepted_per_second:.0}/s){failed}, {duplicate} duplicate, {rejected} rejected")
 }
 
 /// What a run that could not go on means here.
@@ -156,6 +157,6 @@ mod tests {
             remaining: Some(Duration::from_secs(61)),
             ..Progress::default()
         };
-        assert_eq!(told(&progress), "5000 accepted (2500/s), 0 duplicate, 0 rejected, eta 1m1s");
+        assert_eq!(told(&progress), "eta 1m1s, 5000 accepted (2500/s), 0 duplicate, 0 rejected");
     }
 }

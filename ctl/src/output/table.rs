@@ -101,11 +101,13 @@ impl Table {
     }
 }
 
-/// A record: a name and a value a line.
+/// A record: a name and a value a line; an empty name goes on with the line above.
 pub fn key_values(page: &Page, pairs: &[(&str, Cell)]) -> String {
     let mut table = layout(page);
     for (name, value) in pairs {
-        table.add_row([paint(&Cell::tinted(format!("{name}:"), Tint::Dim), page), paint(value, page)]);
+        // A line without a name goes on with what stands above it.
+        let name = if name.is_empty() { String::new() } else { format!("{name}:") };
+        table.add_row([paint(&Cell::tinted(name, Tint::Dim), page), paint(value, page)]);
     }
     finish(&mut table, &[Align::Left, Align::Left])
 }
