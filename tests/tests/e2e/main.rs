@@ -1,6 +1,12 @@
 //! The system from outside: what a user, an operator and a bad day do to it.
 
+mod bad_input;
 mod crash;
 mod duplicates;
+mod examples;
+mod full_disk;
+mod import;
 mod jobs;
+mod local_run;
 mod support;
+mod views;

@@ -143,12 +143,6 @@ impl Cluster {
         server.wait().ok()
     }
 
-    /// Waits for the orchestrator's own end.
-    #[track_caller]
-    pub fn ended(&mut self) -> Ran {
-        self.server.take().expect("the orchestrator runs").wait()
-    }
-
     /// Runs `orchctl` against this cluster.
     #[track_caller]
     pub fn ctl(&self, args: &[&str]) -> Ran {
@@ -228,9 +222,22 @@ impl Cluster {
         Worker { name: name.to_owned(), process: Process::start(worker) }
     }
 
+    /// Waits until HEAD names the last record, so that readers of the files see all that was acknowledged. It may lag by
+    /// a batch, but only for a moment.
+    #[track_caller]
+    pub fn settle(&self) {
+        let data = self.data();
+        until("HEAD to name the last record", || {
+            let head = orchctl(["ledger", "head", data.to_str().unwrap(), "-o", "json"]).ok().json();
+            let last: Value = serde_json::from_str(super::records::lines(&data).last().unwrap()).unwrap();
+            (head["seq"] == last["seq"]).then_some(())
+        });
+    }
+
     /// The clean data set of the ledger as it is now.
     #[track_caller]
     pub fn compact(&self, name: &str) -> Vec<u8> {
+        self.settle();
         let out = self.path(name);
         let mut compactor = command("compactor");
         compactor.arg(self.data()).args([&out, "--quiet"]);
