@@ -2,6 +2,8 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+pub mod power;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
