@@ -27,7 +27,7 @@ impl Random {
     }
 
     fn flip(&mut self) -> bool {
-        self.next() % 2 == 0
+        self.next().is_multiple_of(2)
     }
 }
 
@@ -44,8 +44,10 @@ struct Disk {
     now: BTreeMap<String, usize>,
     synced: BTreeMap<String, usize>,
     /// Is called after every change.
-    watch: Option<Box<dyn FnMut(&Moment<'_>) + Send>>,
+    watch: Option<Watch>,
 }
+
+type Watch = Box<dyn FnMut(&Moment<'_>) + Send>;
 
 /// A moment in the life of a disk.
 pub struct Moment<'a>(&'a Disk);
