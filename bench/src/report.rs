@@ -42,7 +42,7 @@ pub fn figures(benchmark: &str, samples: &[Sample]) -> Vec<Figure> {
 /// The figures as people read them.
 pub fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["", "measure", "median", "min", "max", "unit", "acknowledged"]);
     for figure in figures {
         let number = |value: f64| if value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") };

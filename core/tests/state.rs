@@ -183,10 +183,12 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
+type SentBatch = (WorkerId, LeaseId, u64, Vec<Judged>, Vec<Verdict>);
+
 /// What was sent and answered, to send it again.
 #[derive(Default)]
 struct Sent {
-    batches: Vec<(WorkerId, LeaseId, u64, Vec<Judged>, Vec<Verdict>)>,
+    batches: Vec<SentBatch>,
     ends: Vec<(WorkerId, LeaseId, u64, CompleteAnswer)>,
     accepted: BTreeSet<Seq>,
 }
