@@ -99,7 +99,7 @@ pub struct Running {
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// The index writes what changed at most so often while nobody waits for it.
-const INDEX_PACE: Duration = Duration::from_millis(20);
+const INDEX_PACE: Duration = Duration::from_millis(100);
 
 /// Starts an orchestrator: everything is recovered, and it listens, when this returns.
 ///

@@ -15,6 +15,10 @@ use super::{Engine, Handle};
 /// The engine looks at its deadlines at least this often.
 pub(super) const TICK: Span = Span(1000);
 
+/// So long after the last batch HEAD is made to name it, whatever is asked meanwhile: readers of the files, who go by
+/// HEAD, then see everything that was acknowledged.
+const LEVEL_AFTER: Span = Span(50);
+
 /// Between two looks at the clock nothing should take this long; what takes longer stood still (a paused machine, a
 /// slow disk) and is taken out of every deadline.
 const STALL: Span = Span(5000);
@@ -89,14 +93,16 @@ fn run(
     stopping: &watch::Receiver<bool>,
 ) -> Result<(), Fatal> {
     let mut looked = clock.now();
+    // Since when HEAD names the batch before the last one.
+    let mut lags = Some(looked.tick);
     while !*stopping.borrow() {
-        let sleep = engine.idle_for(looked);
+        let level_in = lags.map(|since| Span(LEVEL_AFTER.0.saturating_sub(looked.tick.since(since).0)));
+        let sleep = level_in.into_iter().fold(engine.idle_for(looked), Span::min);
         let first = match receiver.recv_timeout(sleep.duration()) {
             Ok(command) => Some(command),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
-        let idle = first.is_none();
         let commands: Vec<_> = first.into_iter().chain(receiver.try_iter()).take(MAX_BATCH).collect();
         let now = clock.now();
         let gap = now.tick.since(looked.tick);
@@ -106,10 +112,12 @@ fn run(
         }
         looked = now;
         let last = engine.run_batch(commands, now)?;
-        if idle {
+        if durable.send_if_modified(|seq| std::mem::replace(seq, last) != last) {
+            lags = Some(now.tick);
+        } else if lags.is_some_and(|since| now.tick.since(since) >= LEVEL_AFTER) {
             engine.ledger.level_head()?;
+            lags = None;
         }
-        durable.send_if_modified(|seq| std::mem::replace(seq, last) != last);
     }
     Ok(())
 }

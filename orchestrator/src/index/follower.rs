@@ -59,7 +59,7 @@ pub struct FollowerOptions {
 
 /// The most records and changed jobs of one step.
 const STEP_RECORDS: usize = 1 << 16;
-const STEP_JOBS: usize = 1 << 13;
+const STEP_JOBS: usize = 1 << 14;
 
 /// Broken so often, sled is given up for the life of this process.
 const MAX_REBUILDS: u32 = 3;

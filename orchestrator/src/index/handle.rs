@@ -6,6 +6,7 @@ use std::time::Duration;
 use orch_core::id::{JobId, Seq};
 use tokio::sync::{Notify, watch};
 
+use super::block;
 use super::entry::Entry;
 use super::keys;
 use super::list::{self, Filter, Page};
@@ -93,9 +94,9 @@ impl Index {
     /// [`IndexError`].
     pub async fn get(&self, job: JobId) -> Result<Option<Entry>, IndexError> {
         self.ask(move |store| {
-            let Some(bytes) = store.get(&keys::entry(job))? else { return Ok(None) };
-            let entry = Entry::decode(&bytes);
-            entry.map(Some).ok_or_else(|| StoreError::Damaged(format!("the entry of job {job} cannot be read")))
+            let (id, place) = block::locate(job);
+            let bytes = store.get(&keys::block(id))?;
+            bytes.map_or(Ok(None), |bytes| block::find(id, place, &bytes))
         })
         .await
     }

@@ -1,13 +1,14 @@
-//! Keys of the store. Ids are big-endian, so that the order of bytes is the order of ids.
+//! Keys of the store. Numbers are big-endian, so that the order of bytes is the order of numbers.
 //!
 //! ```text
-//! j <job: 8>                          an entry
-//! l <queue> 00 <phase: 1> <job: 8>    listed under its queue and phase; no value
-//! m                                   the mark
+//! b <block: 8>                          entries: see [`super::block`]
+//! l <queue> 00 <phase: 1> <block: 8>    a bitmap: the places of that block in this queue and phase
+//! m                                     the mark
 //! ```
 
-use orch_core::id::JobId;
 use orch_core::summary::JobPhase;
+
+use super::block::BlockId;
 
 pub(super) const MARK: &[u8] = b"m";
 
@@ -34,22 +35,22 @@ pub(super) const fn phase_code(phase: JobPhase) -> u8 {
     }
 }
 
-pub(super) fn entry(job: JobId) -> Vec<u8> {
+pub(super) fn block(block: BlockId) -> Vec<u8> {
     let mut key = Vec::with_capacity(9);
-    key.push(b'j');
-    key.extend_from_slice(&job.get().to_be_bytes());
+    key.push(b'b');
+    key.extend_from_slice(&block.0.to_be_bytes());
     key
 }
 
-/// Behind every entry.
-pub(super) const ENTRIES_END: &[u8] = b"k";
+/// Behind every block.
+pub(super) const BLOCKS_END: &[u8] = b"c";
 
-pub(super) fn listed(queue: &str, phase: JobPhase, job: JobId) -> Vec<u8> {
+pub(super) fn listed(queue: &str, phase: JobPhase, block: BlockId) -> Vec<u8> {
     let mut key = Vec::with_capacity(queue.len() + 11);
     key.push(b'l');
     key.extend_from_slice(queue.as_bytes());
     key.extend_from_slice(&[0, phase_code(phase)]);
-    key.extend_from_slice(&job.get().to_be_bytes());
+    key.extend_from_slice(&block.0.to_be_bytes());
     key
 }
 
@@ -78,8 +79,8 @@ pub(super) fn queue_end(queue: &str) -> Vec<u8> {
     key
 }
 
-/// The job in which a key ends.
-pub(super) fn job(key: &[u8]) -> Option<JobId> {
+/// The block in which a key ends.
+pub(super) fn block_of(key: &[u8]) -> Option<BlockId> {
     let id = key.get(key.len().checked_sub(8)?..)?;
-    Some(JobId::new(u64::from_be_bytes(id.try_into().ok()?)))
+    Some(BlockId(u64::from_be_bytes(id.try_into().ok()?)))
 }

@@ -1,13 +1,14 @@
 //! Listings: which jobs a filter means, page by page, by age.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use orch_core::id::{JobId, Kind, QueueName, WorkerId};
 use orch_core::record::FailureClass;
 use orch_core::summary::{JobPhase, JobSummary};
 use orch_core::time::Timestamp;
 
+use super::block::{self, BlockId};
 use super::entry::Entry;
 use super::keys;
 use super::store::{Store, StoreError};
@@ -47,7 +48,7 @@ pub struct Page {
 const MAX_LOOKED_AT: usize = 200_000;
 
 /// How many keys are read at once.
-const CHUNK: usize = 512;
+const CHUNK: usize = 64;
 
 impl Filter {
     fn matches(&self, summary: &JobSummary) -> bool {
@@ -66,27 +67,30 @@ impl Filter {
 pub(super) fn list(store: &dyn Store, filter: &Filter, after: JobId, limit: usize) -> Result<Page, StoreError> {
     let mut source = Candidates::new(store, filter, after)?;
     let mut page = Page::default();
-    for _ in 0..MAX_LOOKED_AT {
-        let Some((job, value)) = source.next(store)? else {
-            page.next = None;
-            return Ok(page);
-        };
-        page.next = Some(job);
-        let value = match value {
-            Some(value) => value,
+    let mut looked_at = 0;
+    while let Some(Candidate { block, places, bytes }) = source.next(store)? {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
             // Whoever names jobs one by one may name what is none.
-            None => match store.get(&keys::entry(job))? {
-                Some(value) => value,
+            None => match store.get(&keys::block(block))? {
+                Some(bytes) => bytes,
                 None => continue,
             },
         };
-        let summary = Entry::decode_summary(&value)
-            .ok_or_else(|| StoreError::Damaged(format!("the entry of job {job} cannot be read")))?;
-        if filter.matches(&summary) {
-            page.jobs.push((job, summary));
-        }
-        if page.jobs.len() >= limit {
-            return Ok(page);
+        for (place, entry) in block::entries(&bytes).ok_or_else(|| block.unreadable())? {
+            let job = block.job(place);
+            if places & 1 << place == 0 || job <= after {
+                continue;
+            }
+            let summary = Entry::decode_summary(entry).ok_or_else(|| block.unreadable())?;
+            if filter.matches(&summary) {
+                page.jobs.push((job, summary));
+            }
+            looked_at += 1;
+            if page.jobs.len() >= limit || looked_at >= MAX_LOOKED_AT {
+                page.next = Some(job);
+                return Ok(page);
+            }
         }
     }
     Ok(page)
@@ -94,22 +98,26 @@ pub(super) fn list(store: &dyn Store, filter: &Filter, after: JobId, limit: usiz
 
 /// Jobs that may be meant, by age, from the narrowest set of keys that holds them all.
 enum Candidates {
-    /// Named one by one.
-    Named(VecDeque<JobId>),
-    /// Every entry.
+    /// Named one by one: places by block.
+    Named(BTreeMap<BlockId, u64>),
+    /// Every block.
     All(Run),
-    /// Listings of queues and phases, merged by age.
-    Listed { runs: Vec<Run>, heads: BinaryHeap<Reverse<(JobId, usize)>> },
+    /// Listings of queues and phases, merged by block. The bitmap of each head is with it.
+    Listed { runs: Vec<Run>, heads: BinaryHeap<Reverse<(BlockId, usize, u64)>> },
 }
 
-/// A job that may be meant, with its entry if that was read along.
-type Candidate = (JobId, Option<Vec<u8>>);
+/// Places of a block that may be meant, with the block's bytes if they were read along.
+struct Candidate {
+    block: BlockId,
+    places: u64,
+    bytes: Option<Vec<u8>>,
+}
 
 /// A run of keys, read in chunks.
 struct Run {
     from: Vec<u8>,
     to: Vec<u8>,
-    read: VecDeque<(JobId, Vec<u8>)>,
+    read: VecDeque<(BlockId, Vec<u8>)>,
     ended: bool,
 }
 
@@ -118,7 +126,7 @@ impl Run {
         Self { from, to, read: VecDeque::new(), ended: false }
     }
 
-    fn next(&mut self, store: &dyn Store) -> Result<Option<(JobId, Vec<u8>)>, StoreError> {
+    fn next(&mut self, store: &dyn Store) -> Result<Option<(BlockId, Vec<u8>)>, StoreError> {
         if self.read.is_empty() && !self.ended {
             let pairs = store.range(&self.from, &self.to, CHUNK)?;
             self.ended = pairs.len() < CHUNK;
@@ -126,21 +134,30 @@ impl Run {
                 self.from.clone_from(key);
                 self.from.push(0);
             }
-            self.read.extend(pairs.into_iter().filter_map(|(key, value)| keys::job(&key).map(|job| (job, value))));
+            self.read.extend(pairs.into_iter().filter_map(|(key, value)| keys::block_of(&key).map(|id| (id, value))));
         }
         Ok(self.read.pop_front())
+    }
+
+    /// The next block and the bitmap that is its value.
+    fn next_bitmap(&mut self, store: &dyn Store) -> Result<Option<(BlockId, u64)>, StoreError> {
+        let Some((id, value)) = self.next(store)? else { return Ok(None) };
+        block::bitmap(&value).map(|bits| Some((id, bits))).ok_or_else(|| id.unreadable())
     }
 }
 
 impl Candidates {
     fn new(store: &dyn Store, filter: &Filter, after: JobId) -> Result<Self, StoreError> {
-        let first = JobId::new(after.get().saturating_add(1));
+        let (first, _) = block::locate(JobId::new(after.get().saturating_add(1)));
         if !filter.jobs.is_empty() {
-            let jobs: BTreeSet<JobId> = filter.jobs.iter().copied().filter(|job| *job > after).collect();
-            return Ok(Self::Named(jobs.into_iter().collect()));
+            let mut named: BTreeMap<BlockId, u64> = BTreeMap::new();
+            for (id, place) in filter.jobs.iter().filter(|job| **job > after).map(|job| block::locate(*job)) {
+                *named.entry(id).or_default() |= 1 << place;
+            }
+            return Ok(Self::Named(named));
         }
         if filter.queue.is_none() && filter.phases.is_empty() {
-            return Ok(Self::All(Run::new(keys::entry(first), keys::ENTRIES_END.to_vec())));
+            return Ok(Self::All(Run::new(keys::block(first), keys::BLOCKS_END.to_vec())));
         }
         let queues = match &filter.queue {
             Some(queue) => vec![queue.to_string()],
@@ -157,19 +174,30 @@ impl Candidates {
         }
         let mut heads = BinaryHeap::new();
         for (index, run) in runs.iter_mut().enumerate() {
-            heads.extend(run.next(store)?.map(|(job, _)| Reverse((job, index))));
+            heads.extend(run.next_bitmap(store)?.map(|(id, bits)| Reverse((id, index, bits))));
         }
         Ok(Self::Listed { runs, heads })
     }
 
     fn next(&mut self, store: &dyn Store) -> Result<Option<Candidate>, StoreError> {
         match self {
-            Self::Named(jobs) => Ok(jobs.pop_front().map(|job| (job, None))),
-            Self::All(run) => Ok(run.next(store)?.map(|(job, value)| (job, Some(value)))),
+            Self::Named(named) => Ok(named.pop_first().map(|(block, places)| Candidate { block, places, bytes: None })),
+            Self::All(run) => {
+                let next = run.next(store)?;
+                Ok(next.map(|(block, bytes)| Candidate { block, places: u64::MAX, bytes: Some(bytes) }))
+            }
             Self::Listed { runs, heads } => {
-                let Some(Reverse((job, index))) = heads.pop() else { return Ok(None) };
-                heads.extend(runs[index].next(store)?.map(|(job, _)| Reverse((job, index))));
-                Ok(Some((job, None)))
+                let Some(Reverse((block, _, _))) = heads.peek().copied() else { return Ok(None) };
+                let mut places = 0;
+                // Every run that has this block: a block's jobs may be of several queues and phases.
+                while let Some(Reverse((_, index, bits))) =
+                    heads.peek().copied().filter(|Reverse(head)| head.0 == block)
+                {
+                    heads.pop();
+                    places |= bits;
+                    heads.extend(runs[index].next_bitmap(store)?.map(|(id, bits)| Reverse((id, index, bits))));
+                }
+                Ok(Some(Candidate { block, places, bytes: None }))
             }
         }
     }

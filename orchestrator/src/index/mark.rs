@@ -63,7 +63,7 @@ impl Mark {
 
 /// The mark of a store, checked against every key in it. None if it is a new one.
 pub(super) fn verified(store: &dyn Store) -> Result<Option<Mark>, StoreError> {
-    const CHUNK: usize = 4096;
+    const CHUNK: usize = 512;
     let mut found = Mark::default();
     let mut from = vec![0];
     loop {
