@@ -72,7 +72,10 @@ pub fn spawn(mut engine: Engine, clock: Clock) -> Result<EngineThread, std::io::
         match std::panic::catch_unwind(run) {
             Ok(Ok(())) => engine.close(),
             Ok(Err(error)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the ledger could not be written; nothing more is acknowledged, the process ends");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the ledger could not be written; nothing more is acknowledged, the process ends"
+                );
                 std::process::abort();
             }
             Err(_) => {
