@@ -10,7 +10,6 @@ use std::io::Write as _;
 
 use orch_core::time::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::args::Format;
 use crate::exit::{Exit, Failure};
@@ -34,14 +33,14 @@ pub trait View: Serialize {
     fn names(&self) -> Vec<String>;
 
     /// What `jsonl` prints, one a line: the items of a list, or the view itself.
-    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
-        Ok(vec![serde_json::to_value(self)?])
+    fn items(&self) -> Result<Vec<String>, serde_json::Error> {
+        Ok(vec![serde_json::to_string(self)?])
     }
 }
 
 /// The items of a list, as [`View::items`] wants them.
-pub fn each<T: Serialize>(items: &[T]) -> Result<Vec<Value>, serde_json::Error> {
-    items.iter().map(serde_json::to_value).collect()
+pub fn each<T: Serialize>(items: &[T]) -> Result<Vec<String>, serde_json::Error> {
+    items.iter().map(serde_json::to_string).collect()
 }
 
 /// The view as text in `format`, newline at the end unless it is empty.
@@ -54,7 +53,7 @@ pub fn render<V: View>(view: &V, format: Format, page: &Page) -> Result<String, 
         Format::Json => serde_json::to_string_pretty(view).map_err(|error| unwritable(&error))?,
         Format::Jsonl => {
             let items = view.items().map_err(|error| unwritable(&error))?;
-            items.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+            items.join("\n")
         }
         Format::Yaml => serde_saphyr::to_string(view).map_err(|error| unwritable(&error))?,
         Format::Name => view.names().join("\n"),
@@ -101,7 +100,7 @@ mod tests {
             self.pair.iter().map(ToString::to_string).collect()
         }
 
-        fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+        fn items(&self) -> Result<Vec<String>, serde_json::Error> {
             each(&self.pair)
         }
     }

@@ -4,7 +4,6 @@ use orch_core::contract::ContractSpec;
 use orch_core::id::ContractRef;
 use orch_proto::v1;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::output::{Cell, Page, Table, View, each, key_values};
 
@@ -81,7 +80,7 @@ impl View for ContractsView {
         self.contracts.iter().map(|contract| contract.contract.clone()).collect()
     }
 
-    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+    fn items(&self) -> Result<Vec<String>, serde_json::Error> {
         each(&self.contracts)
     }
 }

@@ -1,7 +1,6 @@
 //! What `orchctl doctor` found.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::output::{Cell, Page, Table, Tint, View, each};
 
@@ -79,7 +78,7 @@ impl View for DoctorView {
         bad.map(|check| check.check.to_owned()).collect()
     }
 
-    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+    fn items(&self) -> Result<Vec<String>, serde_json::Error> {
         each(&self.checks)
     }
 }

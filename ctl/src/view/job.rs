@@ -158,7 +158,7 @@ impl View for JobsView {
         self.jobs.iter().map(|job| job.job.to_string()).collect()
     }
 
-    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+    fn items(&self) -> Result<Vec<String>, serde_json::Error> {
         each(&self.jobs)
     }
 }

@@ -3,7 +3,6 @@
 use orch_core::time::{Span, Timestamp};
 use orch_proto::v1;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{ago, some_text, some_time};
 use crate::output::{Cell, Page, Table, Tint, View, each};
@@ -108,7 +107,7 @@ impl View for QueuesView {
         self.queues.iter().map(|queue| queue.queue.clone()).collect()
     }
 
-    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+    fn items(&self) -> Result<Vec<String>, serde_json::Error> {
         each(&self.queues)
     }
 }

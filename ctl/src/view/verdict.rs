@@ -2,7 +2,6 @@
 
 use orch_core::digest::Digest;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::output::{Cell, Page, Table, Tint, View, each};
 
@@ -67,7 +66,7 @@ impl View for TestView {
         rejected.map(|verdict| verdict.line.to_string()).collect()
     }
 
-    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+    fn items(&self) -> Result<Vec<String>, serde_json::Error> {
         each(&self.verdicts)
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use orch_core::time::{Span, Timestamp};
 use orch_proto::v1;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{ago, some_text, some_time, span};
 use crate::output::{Cell, Page, Table, Tint, View, each, key_values};
@@ -195,7 +194,7 @@ impl View for WorkersView {
         self.workers.iter().map(|worker| worker.worker.clone()).collect()
     }
 
-    fn items(&self) -> Result<Vec<Value>, serde_json::Error> {
+    fn items(&self) -> Result<Vec<String>, serde_json::Error> {
         each(&self.workers)
     }
 }
