@@ -46,8 +46,18 @@ pub enum OpenError {
         refusal: Box<Refusal>,
     },
     /// There is no space for the boot record.
-    #[error("no space for the boot record in {}", .dir.display())]
+    #[error("no space for the boot record in {}: free some and start again", .dir.display())]
     NoSpace {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This process may not write there.
+    #[error("failed to {doing} in {}, which this process may not write: give the directory to the user who runs it, or choose another one", .dir.display())]
+    NotAllowed {
+        /// What was refused.
+        doing: &'static str,
         /// The data directory.
         dir: PathBuf,
         /// What the system said.
@@ -80,7 +90,13 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn io(&self, doing: &'static str, source: io::Error) -> OpenError {
         let dir = self.dir.clone();
-        if is_no_space(&source) { OpenError::NoSpace { dir, source } } else { OpenError::Io { doing, dir, source } }
+        match source.kind() {
+            _ if is_no_space(&source) => OpenError::NoSpace { dir, source },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                OpenError::NotAllowed { doing, dir, source }
+            }
+            _ => OpenError::Io { doing, dir, source },
+        }
     }
 
     pub(super) fn refused(&self, place: Place, fault: Fault) -> OpenError {
