@@ -69,11 +69,19 @@ async fn serve(config: OrchestratorConfig) -> anyhow::Result<()> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Never waited for. Somebody listens to it, so that a write beyond the largest allowed size of a file (`ulimit -f`)
+    /// is refused like one to a full disk, which the engine knows how to wait out, instead of killing the process.
+    _file_too_large: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let file_too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _file_too_large: signal(file_too_large)?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

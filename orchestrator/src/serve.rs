@@ -218,7 +218,7 @@ async fn open(config: &OrchestratorConfig, clock: Clock) -> Result<(OpenedEngine
     options.segment_bytes = config.segment_bytes;
     options.allow_any_filesystem = config.allow_any_filesystem;
     let (data, stale_after) = (config.data.clone(), config.stale_after);
-    tracing::info!(data = %data.display(), "the ledger is opened and replayed");
+    tracing::info!(data = %data.display(), "opening the ledger");
     let opening = tokio::task::spawn_blocking(move || {
         let opened = Engine::open(&data, options, stale_after, now)?;
         let replayed_in = clock.now().tick.since(now.tick);
