@@ -298,7 +298,10 @@ fn a_directory_that_cannot_be_written_is_named() {
         orchestrator.uid(65_534).gid(65_534);
     }
     orchestrator.args(["--listen", "127.0.0.1:0", "--allow-any-filesystem", "--data"]).arg(&data);
-    run(orchestrator).ended(1).says(&data.display().to_string()).says("Permission denied");
+    run(orchestrator)
+        .ended(1)
+        .says(&format!("in {}, which this process may not write: give the directory to the user", data.display()))
+        .says("Permission denied");
     assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
     set_mode(&data, 0o755);
 
@@ -355,9 +358,12 @@ fn a_damaged_ledger_is_refused_at_its_place_by_everyone() {
     let cut = [&whole[..start], &whole[end..]].concat();
     refused_by_all(&cluster, &segment, &cut, &name, line, offset, "expected");
 
-    // The end, which was acknowledged, is gone.
-    let last = text.trim_end().rfind('\n').unwrap() + 1;
-    let (lines, offset) = (text[..last].matches('\n').count(), last);
+    // The last batch, which was acknowledged, is gone.
+    let batch = |line: &str| serde_json::from_str::<Value>(line).unwrap()["batch"].clone();
+    let newest = batch(text.lines().last().unwrap());
+    let lines = text.lines().filter(|line| batch(line) != newest).count();
+    let last = text.match_indices('\n').nth(lines - 1).unwrap().0 + 1;
+    let offset = last;
     refused_by_all(&cluster, &segment, &whole[..last], &name, lines, offset, "acknowledged records are missing");
 
     // Nobody changed anything: with its bytes back, the ledger is what it was.

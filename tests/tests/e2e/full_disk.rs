@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
 use crate::support::manifests::{VALUES, job, queue};
-use crate::support::{Cluster, Options, Process, records, until};
+use crate::support::{Cluster, Process, records, until};
 
 /// The largest size of a file of this process from now on; None: as large as it was allowed to be.
 fn limit_file_size(process: &Process, bytes: Option<u64>) {
@@ -15,8 +15,7 @@ fn limit_file_size(process: &Process, bytes: Option<u64>) {
 
 #[test]
 fn a_full_disk_refuses_writes_loses_nothing_and_goes_on_when_there_is_space() {
-    // Without `trap` the system would not refuse the write but kill the process.
-    let mut cluster = Cluster::with(Options { shell: Some("trap '' XFSZ"), ..Options::default() });
+    let mut cluster = Cluster::start();
     let gate = cluster.path("gate");
     let emit = cluster.file("emit", "{\"v\":1}\n");
     let manifest = VALUES.to_owned() + &queue("gates", "gate", "") + &queue("q", "emit", "") + &job("gates", &gate, "");
@@ -73,7 +72,7 @@ fn a_full_disk_refuses_writes_loses_nothing_and_goes_on_when_there_is_space() {
 
 #[test]
 fn an_orchestrator_that_dies_on_a_full_disk_starts_again_without_loss() {
-    let mut cluster = Cluster::with(Options { shell: Some("trap '' XFSZ"), ..Options::default() });
+    let mut cluster = Cluster::start();
     let emit = cluster.file("emit", "{\"v\":1}\n");
     cluster.submit(&(VALUES.to_owned() + &queue("q", "emit", "") + &job("q", &emit, "")));
     limit_file_size(cluster.server(), Some(16 << 10));

@@ -272,6 +272,29 @@ fn a_lost_workers_jobs_go_to_another_one() {
 }
 
 #[test]
+fn a_worker_that_slept_too_long_counts_for_nothing() {
+    let cluster = Cluster::start();
+    let gate = cluster.path("gate");
+    let queue = queue("q", "gate", "").replace("ttl: 10s", "ttl: 1s");
+    let jobs = cluster.submit(&(VALUES.to_owned() + &queue + &job("q", &gate, "")));
+    let mut sleeper = cluster.worker("sleeper", 1);
+    cluster.until_job(jobs[0], "leased");
+    // Its program goes on and writes its results, which the worker holds when it wakes up, with a lease that is over.
+    sleeper.process.signal(rustix::process::Signal::STOP);
+    let _heir = cluster.worker("heir", 1);
+    until("the lease to pass on", || (cluster.job(jobs[0])["worker"] == "heir").then_some(()));
+    std::fs::write(&gate, "{\"v\":1}\n{\"v\":2}\n").unwrap();
+    let done = cluster.until_job(jobs[0], "done");
+    let seq = cluster.stats()["ledger"]["seq"].clone();
+    sleeper.process.signal(rustix::process::Signal::CONT);
+    sleeper.process.until("a word about the lost lease", |sleeper| sleeper.err().contains("lost").then_some(()));
+    assert_eq!((&done["accepted"], &done["duplicate"], &done["crashes"]), (&json!(2), &json!(0), &json!(1)), "{done}");
+    assert_eq!(cluster.job(jobs[0]), done);
+    assert_eq!(cluster.stats()["ledger"]["seq"], seq);
+    assert_eq!(cluster.stats()["candidates"], json!({"accepted": 2, "duplicate": 0, "rejected": 0}));
+}
+
+#[test]
 fn waiting_ends_as_the_jobs_ended() {
     let cluster = Cluster::start();
     let emit = cluster.file("emit", "{\"v\":1}\n");

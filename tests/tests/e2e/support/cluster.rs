@@ -10,16 +10,14 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Process, Ran, clean, command, orchctl};
-use super::{binaries, folder, until};
+use super::process::{Process, Ran, command, orchctl};
+use super::{folder, until};
 
 /// How a cluster is made.
 #[derive(Debug, Default)]
 pub struct Options {
     /// More arguments of the orchestrator.
     pub args: Vec<String>,
-    /// Runs the orchestrator with this shell text before it, such as a limit.
-    pub shell: Option<&'static str>,
 }
 
 /// A running orchestrator, its folder, and how to reach it.
@@ -117,14 +115,7 @@ impl Cluster {
         let listen = format!("127.0.0.1:{}", self.port);
         let mut args = vec!["--data", data.to_str().unwrap(), "--listen", &listen, "--allow-any-filesystem"];
         args.extend(self.options.args.iter().map(String::as_str));
-        let mut command = match self.options.shell {
-            None => command("orchestrator"),
-            Some(text) => {
-                let mut shell = clean(Command::new("sh"));
-                shell.args(["-c", &format!("{text}; exec \"$@\""), "sh"]).arg(binaries::path("orchestrator"));
-                shell
-            }
-        };
+        let mut command = command("orchestrator");
         command.args(args);
         command
     }
