@@ -9,8 +9,26 @@ use crate::id::JobId;
 impl State {
     /// The whole state, in an order that depends on nothing but the ledger.
     pub fn export(&self) -> Value {
-        let mut open: Vec<JobId> = self.jobs.keys().copied().collect();
-        open.sort_unstable();
+        let mut state = self.export_frame();
+        let jobs = self.held_jobs().into_iter().filter_map(|id| self.export_job(id));
+        state["open_jobs"] = jobs.collect();
+        state
+    }
+
+    /// Every job that is open or failed, by age.
+    pub fn held_jobs(&self) -> Vec<JobId> {
+        let mut held: Vec<JobId> = self.jobs.keys().copied().collect();
+        held.sort_unstable();
+        held
+    }
+
+    /// A job of the export; None if it is neither open nor failed.
+    pub fn export_job(&self, id: JobId) -> Option<Value> {
+        self.jobs.get(&id).map(|job| self.job_json(id, job))
+    }
+
+    /// The export without its jobs, of which there may be millions.
+    pub fn export_frame(&self) -> Value {
         let counts = &self.counts;
         json!({
             "seq": self.last_seq,
@@ -37,7 +55,6 @@ impl State {
                 "paused": queue.paused,
                 "jobs": counts_json(&queue.jobs),
             })).collect::<Vec<_>>(),
-            "open_jobs": open.iter().filter_map(|id| self.jobs.get(id).map(|job| self.job_json(*id, job))).collect::<Vec<_>>(),
             "leases": self.leases.iter().map(|(lease, held)| json!({
                 "lease": lease,
                 "job": held.job,
