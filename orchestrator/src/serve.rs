@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::config::{MAX_MESSAGE_BYTES, OrchestratorConfig};
 use crate::engine::commands::admin::WaitJobs;

@@ -32,6 +32,9 @@ pub use thread::{Clock, EngineThread, spawn};
 /// What a worker says of itself, with the hardware as the wire describes it: the engine only keeps it for listings.
 pub type WorkerRegistration = Registration<Hardware>;
 
+/// A long replay is told of every so many records: some seconds of it.
+const REPLAY_NOTE: u64 = 1_000_000;
+
 /// State, deadlines and ledger, and the commands that wait for something to happen.
 pub struct Engine {
     state: State,
@@ -65,6 +68,9 @@ impl Engine {
             state.apply(record).map_err(|error| error.to_string())?;
             if let Some(chain) = position.chain {
                 receipts.note(record.seq, chain);
+            }
+            if record.seq.0.is_multiple_of(REPLAY_NOTE) {
+                tracing::info!(records = record.seq.0, open_jobs = state.counts().jobs.open(), "replaying the ledger");
             }
             Ok(())
         })?;

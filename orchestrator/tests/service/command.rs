@@ -6,7 +6,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use orch_proto::v1;
 use orch_proto::v1::admin_service_client::AdminServiceClient;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::*;
 
@@ -137,4 +140,61 @@ fn the_settings_in_force_are_shown() {
     assert!(output.status.success());
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&shown["stale_after"], &shown["drain"]), (&"7m".into(), &true.into()));
+}
+
+/// The largest size of a file stands in for the size of the disk: the system refuses what goes beyond in the same way.
+#[tokio::test]
+async fn a_full_disk_turns_it_read_only_until_there_is_space() {
+    let data = tempfile::tempdir().unwrap();
+    let plain = orchestrator(data.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(plain.get_program()).args(plain.get_args());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::start(command);
+    let pid = Pid::from_child(&running.child);
+    let limit = |bytes| Rlimit { current: bytes, maximum: None };
+    prlimit(Some(pid), Resource::Fsize, limit(Some(40 << 20))).unwrap();
+
+    let channel = tonic::transport::Endpoint::from_shared(running.url.clone()).unwrap().connect().await.unwrap();
+    let mut admin = AdminServiceClient::new(channel.clone());
+    let unjudged = v1::QueueSpec { contract: String::new(), ..queue("q") };
+    let request = v1::SubmitRequest { queues: vec![unjudged], ..v1::SubmitRequest::default() };
+    admin.submit(request).await.unwrap();
+    let payload = format!("\"{}\"", "x".repeat(200_000));
+    let large = v1::JobSpec { queue: "q".into(), payload_json: payload, ..v1::JobSpec::default() };
+    let request = v1::SubmitRequest { jobs: vec![large; 18], ..v1::SubmitRequest::default() };
+    let mut acknowledged = 0;
+    let status = loop {
+        match admin.submit(request.clone()).await {
+            Ok(_) => acknowledged += 18,
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(reason(&status).0, "READ_ONLY", "{status}");
+    assert!(acknowledged > 18, "{acknowledged}");
+    let mut stats = async || admin.stats(v1::StatsRequest {}).await.unwrap().into_inner();
+    let seen = stats().await;
+    assert_eq!(seen.jobs.unwrap().ready, acknowledged);
+    assert!(!seen.ledger.unwrap().read_only_reason.is_empty());
+    let mut health = HealthClient::new(channel);
+    let mut becomes = async |wanted: ServingStatus| {
+        let watch = HealthCheckRequest { service: "ready".into() };
+        let mut watch = health.watch(watch).await.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status() != wanted {}
+    };
+    becomes(ServingStatus::NotServing).await;
+
+    prlimit(Some(pid), Resource::Fsize, limit(None)).unwrap();
+    becomes(ServingStatus::Serving).await;
+    assert_eq!(stats().await.ledger.unwrap().read_only_reason, "");
+    admin.submit(request).await.unwrap();
+    running.signal(Signal::TERM);
+    let (status, text) = tokio::task::spawn_blocking(move || running.end()).await.unwrap();
+    assert!(status.success(), "{status}: {text}");
+    let mut again = Running::start(orchestrator(data.path()));
+    let mut admin = AdminServiceClient::connect(again.url.clone()).await.unwrap();
+    let seen = admin.stats(v1::StatsRequest {}).await.unwrap().into_inner();
+    assert_eq!(seen.jobs.unwrap().ready, acknowledged + 18);
+    again.signal(Signal::TERM);
+    tokio::task::spawn_blocking(move || again.end()).await.unwrap();
 }

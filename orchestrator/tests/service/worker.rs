@@ -41,6 +41,25 @@ async fn dispatcher_leases_jobs() {
 }
 
 #[tokio::test]
+async fn config_passed_to_workers() {
+    let data = tempfile::tempdir().unwrap();
+    let config = orch_orchestrator::config::OrchestratorConfig {
+        stale_after: orch_core::time::Span::seconds(8),
+        ..config(data.path())
+    };
+    let running = orch_orchestrator::serve::start(config).await.unwrap();
+    let orch = Orch { running, data };
+    let ledger = orch.running.started().ledger.clone();
+    let mut worker = orch.worker().await;
+    let registered = worker.register_worker(registration("w1")).await.unwrap().into_inner();
+    assert_eq!((registered.ledger, registered.epoch), (ledger, 1));
+    // Silent for three heartbeats, it is not lost yet.
+    assert_eq!((registered.stale_after_ms, registered.heartbeat_ms), (8000, 2000));
+    assert_eq!((registered.max_batch_bytes, registered.max_unacked_bytes), (1 << 20, 8 << 20));
+    orch.stop().await;
+}
+
+#[tokio::test]
 async fn heartbeat_extends_leases() {
     let orch = Orch::start().await;
     let mut admin = orch.admin().await;
