@@ -147,10 +147,30 @@ impl From<WireError> for Status {
         // 0 means "never" on the wire, so that a wait below a millisecond becomes one.
         let retry_after_ms = retry_after.map_or(0, |wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
         let detail = v1::ErrorDetail { reason: reason.as_str().to_owned(), field, retry_after_ms };
-        let mut status = Self::new(reason.code(), message);
+        let mut status = Self::new(reason.code(), cut(message));
         status.metadata_mut().insert_bin(DETAIL_KEY, MetadataValue::from_bytes(&detail.encode_to_vec()));
         status
     }
+}
+
+/// The most bytes of a message in a header. Clients refuse all headers of an answer beyond 16 KiB, and would then report
+/// a broken connection instead of the error.
+const MAX_HEADER_BYTES: usize = 8000;
+
+/// The message, cut so that it fits into a header, where a byte that is not printable ASCII takes three.
+fn cut(mut message: String) -> String {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'%';
+    let mut taken = 0;
+    let too_long = message.char_indices().find(|(at, char)| {
+        let bytes = &message.as_bytes()[*at..at + char.len_utf8()];
+        taken += bytes.iter().map(|byte| if plain(byte) { 1 } else { 3 }).sum::<usize>();
+        taken > MAX_HEADER_BYTES
+    });
+    if let Some((at, _)) = too_long {
+        message.truncate(at);
+        message.push_str("...");
+    }
+    message
 }
 
 impl From<Faults> for Status {

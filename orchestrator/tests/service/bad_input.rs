@@ -164,3 +164,23 @@ async fn many_large_calls_at_once_are_more_than_one_batch() {
     assert_eq!(admin.cancel_jobs(cancel).await.unwrap().into_inner().cancelled.len(), 24 * 18);
     orch.stop().await;
 }
+
+/// An error travels in headers, which have a bound of their own: it is cut rather than lost.
+#[tokio::test]
+async fn an_error_with_much_to_say_still_arrives() {
+    let orch = Orch::start().await;
+    let mut admin = orch.admin().await;
+    let bad = v1::JobSpec { queue: "é".repeat(10_000), name: "ä\n".repeat(50), ..v1::JobSpec::default() };
+    let status = admin.submit(submission(vec![bad; 50])).await.unwrap_err();
+    assert_eq!(reason(&status), ("INVALID_ARGUMENT".into(), "jobs[0].queue".into()), "{status}");
+    let rules: Vec<String> = (0..500).map(|i| format!("{{\"field\":\"é{i}\"}}")).collect();
+    let contract = format!(
+        "{{\"contract\":\"c\",\"version\":1,\"schema\":{{}},\"identity\":[{{\"field\":\"t\"}}],\"tolerance\":[{}]}}",
+        rules.join(",")
+    );
+    let request = v1::SubmitRequest { contracts_json: vec![contract], ..v1::SubmitRequest::default() };
+    let status = admin.submit(request).await.unwrap_err();
+    assert_eq!(reason(&status).0, "INVALID_ARGUMENT", "{status}");
+    assert!(status.message().contains("tolerance[0]") && status.message().ends_with("..."));
+    orch.stop().await;
+}
