@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use orch_core::id::{Kind, WorkerId};
 use orch_orchestrator::config::OrchestratorConfig;
 use orch_orchestrator::serve::{self, Running};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
+use orch_worker::config::file::FileFaults;
 use orch_worker::config::{RunnerConfig, Server};
 use orch_worker::{CancellationToken, WorkerConfig, WorkerError, WorkerReport};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use crate::LocalError;
+
+/// What runs which kind.
+pub type Kinds = BTreeMap<Kind, RunnerConfig>;
 
 /// What a local cluster is made of.
 #[derive(Clone, Debug)]
@@ -24,9 +28,17 @@ pub struct ClusterOptions {
     /// How many workers, of one slot each.
     pub workers: NonZeroUsize,
     /// What runs which kind, besides the built-in kinds.
-    pub kinds: BTreeMap<Kind, RunnerConfig>,
+    pub kinds: Kinds,
     /// Go on even where a lock or a sync may not be one.
     pub allow_any_filesystem: bool,
+}
+
+/// The runners that a worker's configuration file lists.
+///
+/// # Errors
+/// Every fault of the file, with its place.
+pub fn worker_kinds(path: &Path) -> Result<Kinds, FileFaults> {
+    Ok(orch_worker::config::file::read(path)?.kinds.unwrap_or_default())
 }
 
 /// A running local cluster.

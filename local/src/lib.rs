@@ -10,6 +10,6 @@ mod progress;
 mod run;
 mod submit;
 
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, Kinds, worker_kinds};
 pub use progress::Progress;
 pub use run::{Ended, LocalError, RunOptions, RunResult, Summary, run};

@@ -41,6 +41,10 @@ pub struct LocalRunArgs {
     #[arg(long, value_name = "FILE", default_value = "merged_clean.jsonl")]
     pub out: PathBuf,
 
+    /// A worker's configuration file: what runs the kinds that are not built in; docs/runners.md
+    #[arg(long, value_name = "FILE")]
+    pub worker_config: Option<PathBuf>,
+
     /// Go on even where the file system's locks and syncs are none (tmpfs, overlay, network)
     #[arg(long)]
     pub allow_any_filesystem: bool,

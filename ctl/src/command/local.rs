@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use orch_local::{ClusterOptions, Ended, LocalError, Progress, RunOptions};
+use orch_local::{ClusterOptions, Ended, Kinds, LocalError, Progress, RunOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::{input, submit};
@@ -20,13 +20,14 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs the manifest and prints what it came to.
 pub async fn run(context: &Context, command: LocalCommand) -> Result<Exit, Failure> {
-    let LocalCommand::Run(LocalRunArgs { file, workers, data, out, allow_any_filesystem }) = command;
+    let LocalCommand::Run(LocalRunArgs { file, workers, data, out, worker_config, allow_any_filesystem }) = command;
     let manifest = input::text(&file)?;
     // Read here for the sake of errors that name the file and its lines, before anything is started.
     submit::parse_text(&file, &manifest)?;
     let workers = workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let data = data.unwrap_or_else(|| default_data(&file));
-    let cluster = ClusterOptions { data: data.clone(), workers, kinds: Default::default(), allow_any_filesystem };
+    let kinds = worker_config.as_deref().map_or_else(|| Ok(Kinds::new()), worker_kinds)?;
+    let cluster = ClusterOptions { data: data.clone(), workers, kinds, allow_any_filesystem };
     let options = RunOptions { cluster, manifest, out: out.clone(), every: EVERY };
     let interrupt = CancellationToken::new();
     let mut display = Display::new(context);
@@ -53,6 +54,15 @@ pub async fn run(context: &Context, command: LocalCommand) -> Result<Exit, Failu
             Ok(Exit::Interrupted)
         }
     }
+}
+
+/// What runs the kinds that are not built in.
+fn worker_kinds(path: &Path) -> Result<Kinds, Failure> {
+    orch_local::worker_kinds(path).map_err(|error| {
+        Failure::usage("the worker's configuration has faults")
+            .fix(format!("correct it; `worker config check --config {}` checks it again", path.display()))
+            .because(error)
+    })
 }
 
 /// A directory of its own for each manifest, the same at every run.
