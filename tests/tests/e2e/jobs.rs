@@ -19,7 +19,7 @@ fn failed_jobs_are_put_back_as_the_filters_say() {
     let flag = cluster.path("flag");
     let gate = cluster.path("gate");
     let retry = "retry: {max_attempts: 2, backoff: 1ms, jitter: 0s}";
-    let mut manifest = VALUES.to_owned() + &queue("flags", "flag", retry) + &queue("gates", "gate", "timeout: 100ms");
+    let mut manifest = VALUES.to_owned() + &queue("flags", "flag", retry) + &queue("gates", "gate", "timeout: 1500ms");
     for _ in 0..3 {
         manifest += &job("flags", &flag, "");
     }
@@ -259,7 +259,7 @@ fn a_drained_worker_finishes_what_it_has_and_leaves() {
 fn a_lost_workers_jobs_go_to_another_one() {
     let cluster = Cluster::start();
     let gate = cluster.path("gate");
-    let queue = queue("q", "gate", "").replace("ttl: 10s", "ttl: 1s");
+    let queue = queue("q", "gate", "").replace("ttl: 10s", "ttl: 2s");
     let jobs = cluster.submit(&(VALUES.to_owned() + &queue + &job("q", &gate, "")));
     let lost = cluster.worker("lost", 1);
     cluster.until_job(jobs[0], "leased");
@@ -275,7 +275,7 @@ fn a_lost_workers_jobs_go_to_another_one() {
 fn a_worker_that_slept_too_long_counts_for_nothing() {
     let cluster = Cluster::start();
     let gate = cluster.path("gate");
-    let queue = queue("q", "gate", "").replace("ttl: 10s", "ttl: 1s");
+    let queue = queue("q", "gate", "").replace("ttl: 10s", "ttl: 2s");
     let jobs = cluster.submit(&(VALUES.to_owned() + &queue + &job("q", &gate, "")));
     let mut sleeper = cluster.worker("sleeper", 1);
     cluster.until_job(jobs[0], "leased");
