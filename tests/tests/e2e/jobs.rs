@@ -118,13 +118,13 @@ fn a_cancelled_job_stops_with_everything_it_started() {
 fn a_job_that_runs_too_long_is_stopped_and_tried_again() {
     let cluster = Cluster::start();
     let pids = cluster.path("pids");
-    let retry = "timeout: 300ms\nretry: {max_attempts: 2, backoff: 1ms, jitter: 0s}";
+    let retry = "timeout: 900ms\nretry: {max_attempts: 2, backoff: 1ms, jitter: 0s}";
     let jobs = cluster.submit(&(VALUES.to_owned() + &queue("q", "family", retry) + &job("q", &pids, "")));
     let _worker = cluster.worker("w", 1);
     let failed = cluster.until_job(jobs[0], "failed");
     assert_eq!((&failed["failure_class"], &failed["failures"]), (&json!("timeout"), &json!(2)), "{failed}");
     let message = failed["message"].as_str().unwrap();
-    assert!(message.contains("300ms"), "{message}");
+    assert!(message.contains("900ms"), "{message}");
     let pids = std::fs::read_to_string(&pids).unwrap();
     for pid in pids.split_whitespace() {
         until("the end of the job's processes", || is_gone(pid.parse().unwrap()).then_some(()));
