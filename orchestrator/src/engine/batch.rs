@@ -30,6 +30,7 @@ impl Engine {
     /// # Errors
     /// [`Fatal`]: the process must end, and no answer has left.
     pub fn run_batch(&mut self, commands: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
+        let before = self.state.last_seq();
         self.make_room(now)?;
         if self.read_only.is_none() {
             self.end_overdue(now);
@@ -43,7 +44,8 @@ impl Engine {
         }
         for command in std::mem::take(&mut self.waiting) {
             self.commit_if_full(&mut answered, now)?;
-            let changed = self.wake || self.ledger.staged_records() > 0;
+            // Not "is anything staged": what this batch recorded may have been committed on the way.
+            let changed = self.wake || self.state.last_seq() != before;
             if changed || command.is_abandoned() || command.wake_at().is_none_or(|at| at <= now.tick) {
                 self.run(command, now, &mut answered);
             } else {
