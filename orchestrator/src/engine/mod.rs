@@ -9,6 +9,8 @@ mod command;
 pub mod commands;
 mod handle;
 mod receipts;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use std::collections::VecDeque;
