@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use orch_core::contract::{Contract, ContractSpec};
 use orch_core::id::{ContractRef, LeaseId, Seq};
-use orch_core::record::{BatchJudged, CandidateAccepted, Event, FORMAT};
+use orch_core::record::{BatchJudged, CandidateAccepted, Event, NEWEST_FORMAT, knows_format};
 use orch_ledger::Fault;
 use orch_ledger::chain::{ChainChecker, ChainFault, Link};
 use orch_ledger::line::{self, Line, LineFault};
@@ -150,10 +150,10 @@ impl Compactor {
     fn take(&mut self, seq: Seq, before: Link, event: Event) -> Result<(), CompactError> {
         match event {
             Event::SegmentOpened { ledger, format, previous } => {
-                if format != FORMAT {
+                if !knows_format(format) {
                     return Err(header(
                         seq,
-                        &format!("format {FORMAT}, which this version reads,"),
+                        &format!("a format of 1 to {NEWEST_FORMAT}, which this version reads,"),
                         &format!("format {format}"),
                     ));
                 }
@@ -200,7 +200,8 @@ impl Compactor {
             | Event::JobReadied { .. }
             | Event::JobRetried { .. }
             | Event::LegacyImportStarted { .. }
-            | Event::LegacyImportFinished { .. } => Ok(()),
+            | Event::LegacyImportFinished { .. }
+            | Event::LedgerRepaired { .. } => Ok(()),
         }
     }
 

@@ -14,8 +14,17 @@ use crate::job::{JobSpec, Payload};
 use crate::queue::QueueSpec;
 use crate::time::Timestamp;
 
-/// The version of the ledger's format that this code writes. It reads this version only.
+/// The version of the ledger's format that a new ledger has.
 pub const FORMAT: u32 = 1;
+
+/// The latest version of the format that this code reads and writes; it knows all from 1 on. A ledger has the lowest
+/// version that has all of its events, so that older versions of Orch go on reading it as long as they can.
+pub const NEWEST_FORMAT: u32 = 2;
+
+/// Whether this code reads and writes that version of the format.
+pub const fn knows_format(format: u32) -> bool {
+    format >= 1 && format <= NEWEST_FORMAT
+}
 
 /// A line of the ledger: an event, its place and the wall time at which it was decided.
 #[derive(Clone, Debug)]
@@ -168,9 +177,49 @@ pub enum Event {
         /// The import.
         import: ImportId,
     },
+    /// The ledger was damaged, and a person had it cut behind its last good batch. Records that stood from here on are
+    /// gone, and their seqs are given out anew. Since format 2.
+    LedgerRepaired {
+        /// The first seq that was lost: the one behind the last record that was kept.
+        lost_from: Seq,
+        /// The last record that HEAD had seen durable. None: HEAD could not be read, or had seen none of the lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost_to: Option<Seq>,
+        /// What was wrong: the first fault, with its place.
+        reason: String,
+        /// Who had it repaired.
+        by: String,
+    },
 }
 
 impl Event {
+    /// The first version of the format that has this event.
+    pub const fn format(&self) -> u32 {
+        match self {
+            Self::SegmentOpened { .. }
+            | Self::SegmentSealed {}
+            | Self::Booted { .. }
+            | Self::QueueDefined(_)
+            | Self::QueuePaused { .. }
+            | Self::QueueResumed { .. }
+            | Self::ContractRegistered(_)
+            | Self::JobSubmitted(_)
+            | Self::JobReadied { .. }
+            | Self::LeaseGranted { .. }
+            | Self::LeaseReleased { .. }
+            | Self::LeaseExpired { .. }
+            | Self::BatchJudged(_)
+            | Self::CandidateAccepted(_)
+            | Self::JobCompleted { .. }
+            | Self::AttemptFailed { .. }
+            | Self::JobCancelled { .. }
+            | Self::JobRetried { .. }
+            | Self::LegacyImportStarted { .. }
+            | Self::LegacyImportFinished { .. } => 1,
+            Self::LedgerRepaired { .. } => 2,
+        }
+    }
+
     /// The event's name, as it stands in the ledger.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -194,6 +243,7 @@ impl Event {
             Self::JobRetried { .. } => "job_retried",
             Self::LegacyImportStarted { .. } => "legacy_import_started",
             Self::LegacyImportFinished { .. } => "legacy_import_finished",
+            Self::LedgerRepaired { .. } => "ledger_repaired",
         }
     }
 }

@@ -98,7 +98,8 @@ pub fn job_of(record: &Record) -> Option<JobId> {
         | Event::QueueResumed { .. }
         | Event::ContractRegistered(_)
         | Event::LegacyImportStarted { .. }
-        | Event::LegacyImportFinished { .. } => None,
+        | Event::LegacyImportFinished { .. }
+        | Event::LedgerRepaired { .. } => None,
     }
 }
 
@@ -193,7 +194,8 @@ impl JobSummary {
             | Event::QueueResumed { .. }
             | Event::ContractRegistered(_)
             | Event::LegacyImportStarted { .. }
-            | Event::LegacyImportFinished { .. } => {}
+            | Event::LegacyImportFinished { .. }
+            | Event::LedgerRepaired { .. } => {}
         }
     }
 

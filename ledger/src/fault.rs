@@ -91,6 +91,16 @@ pub enum Fault {
     /// A segment goes on after its seal.
     #[error("expected nothing after segment_sealed, found another line")]
     AfterSeal,
+    /// An event that the segment's format does not have yet.
+    #[error("expected an event of format {format}, as the segment says, found {event}, which format {since} brought")]
+    TooNew {
+        /// The event's name.
+        event: String,
+        /// The first version of the format that has it.
+        since: u32,
+        /// The format of the segment.
+        format: u32,
+    },
     /// A segment is missing, is there twice, or has another's name.
     #[error("expected the segment that starts with seq {expected}, found {}", seq_or_none(*.found))]
     Segment {

@@ -5,8 +5,6 @@
 
 use std::io;
 
-use orch_core::record::FORMAT;
-
 use crate::disk::{self, Dir};
 use crate::fault::Fault;
 use crate::layout;
@@ -53,8 +51,8 @@ pub(crate) fn read(dir: &dyn Dir) -> io::Result<Option<Result<Identity, Fault>>>
 }
 
 /// Writes LEDGER_ID, durable together with its entry in the directory.
-pub(crate) fn create(dir: &dyn Dir, ledger: &str) -> io::Result<Identity> {
-    let identity = Identity { ledger: ledger.to_owned(), format: FORMAT };
+pub(crate) fn create(dir: &dyn Dir, ledger: &str, format: u32) -> io::Result<Identity> {
+    let identity = Identity { ledger: ledger.to_owned(), format };
     match dir.remove(layout::LEDGER_ID_TMP) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -77,7 +75,7 @@ mod tests {
     fn every_bit_of_the_identity_counts() {
         let dir = MemoryDir::new();
         assert_eq!(read(&dir).unwrap(), None);
-        let identity = create(&dir, "0190b5a4-3c00-7000-8000-000000000001").unwrap();
+        let identity = create(&dir, "0190b5a4-3c00-7000-8000-000000000001", 1).unwrap();
         assert_eq!(read(&dir).unwrap(), Some(Ok(identity)));
         let good = dir.files()[layout::LEDGER_ID].clone();
         for bit in 0..good.len() * 8 {

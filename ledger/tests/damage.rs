@@ -241,7 +241,7 @@ fn another_format_is_refused_by_name() {
     dir.put("LEDGER_ID", text.as_bytes());
     let Err(OpenError::Format { found: 7, .. }) = open(&dir) else { panic!("opened") };
     let text = refusal(&dir);
-    assert!(text.contains("format version 7") && text.contains("format version 1"), "{text}");
+    assert!(text.contains("format version 7") && text.contains("format versions 1 to 2"), "{text}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl State {
     fn apply_event(&mut self, record: &Record) -> Result<(), Misfit> {
         let (seq, at) = (record.seq, record.at);
         match &record.event {
-            Event::SegmentOpened { .. } | Event::SegmentSealed {} => Ok(()),
+            Event::SegmentOpened { .. } | Event::SegmentSealed {} | Event::LedgerRepaired { .. } => Ok(()),
             Event::Booted { epoch, .. } => {
                 if *epoch <= self.epoch {
                     return Err(format!("epoch {epoch} is not above {}", self.epoch));

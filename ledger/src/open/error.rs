@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use orch_core::record::FORMAT;
+use orch_core::record::NEWEST_FORMAT;
 
 use crate::disk::{FileSystem, is_no_space};
 use crate::fault::{Fault, Place, Refusal};
@@ -32,7 +32,7 @@ pub enum OpenError {
         why: &'static str,
     },
     /// Another version wrote it.
-    #[error("ledger in {} has format version {found}, this version of orch reads and writes format version {FORMAT}: use the version of orch that wrote it", .dir.display())]
+    #[error("ledger in {} has format version {found}, this version of orch reads and writes format versions 1 to {NEWEST_FORMAT}: use the version of orch that wrote it", .dir.display())]
     Format {
         /// The data directory.
         dir: PathBuf,

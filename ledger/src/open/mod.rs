@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use orch_core::record::FORMAT;
+use orch_core::record::{FORMAT, knows_format};
 use orch_core::time::Timestamp;
 
 use crate::disk::Dir;
@@ -127,7 +127,7 @@ impl Ledger {
         head_file.sync().map_err(|e| failed.io("sync HEAD", e))?;
         let epoch = examined.epoch + 1;
         lock.describe(options.pid, &options.host, epoch);
-        let mut ledger = Ledger::start(dir, lock, options, identity.ledger, head_file, head.batch, &examined);
+        let mut ledger = Ledger::start(dir, lock, options, identity, head_file, head.batch, &examined);
         let booted = ledger.boot().map_err(|e| failed.commit(e))?;
         for (record, position) in &booted.records {
             replay(record, position).map_err(|message| {
@@ -165,7 +165,7 @@ fn identify(
     let newest = slots.and_then(|slots| slots.newest());
     match identity::read(dir).map_err(|e| failed.io("read LEDGER_ID", e))? {
         Some(Err(fault)) => refuse(layout::LEDGER_ID, fault),
-        Some(Ok(identity)) if identity.format != FORMAT => {
+        Some(Ok(identity)) if !knows_format(identity.format) => {
             Err(OpenError::Format { dir: dir.path().to_owned(), found: identity.format })
         }
         Some(Ok(identity)) => match (slots, newest) {
@@ -186,7 +186,7 @@ fn identify(
             make_dirs(dir)?;
             HeadFile::create(dir).map_err(|e| failed.io("make HEAD", e))?;
             let id = options.new_ledger_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-            let identity = identity::create(dir, &id).map_err(|e| failed.io("make LEDGER_ID", e))?;
+            let identity = identity::create(dir, &id, FORMAT).map_err(|e| failed.io("make LEDGER_ID", e))?;
             report.created = true;
             Ok((identity, head::Head { generation: 1, ..head::Head::default() }))
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use orch_core::id::Seq;
-use orch_core::record::{Event, FORMAT};
+use orch_core::record::{Event, NEWEST_FORMAT, knows_format};
 
 use crate::chain::{ChainChecker, ChainFault, Link};
 use crate::disk::{Access, Dir, File};
@@ -92,6 +92,8 @@ struct Walk<'a> {
     chunk: Chunk,
     whole: u64,
     lines: u64,
+    /// The format of its lines, as its header says.
+    format: u32,
     sealed: bool,
     newline_missing: bool,
     fault: Option<(Place, Fault)>,
@@ -108,6 +110,7 @@ impl<'a> Walk<'a> {
             chunk: Chunk::new(task.first),
             whole: 0,
             lines: 0,
+            format: NEWEST_FORMAT,
             sealed: false,
             newline_missing: false,
             fault: None,
@@ -189,9 +192,10 @@ impl<'a> Walk<'a> {
         let Event::SegmentOpened { ledger, format, previous } = event else {
             return wrong("segment_opened".into(), line.event_name().into());
         };
-        if format != FORMAT {
-            return wrong(format!("format {FORMAT}, which this version reads,"), format!("format {format}"));
+        if !knows_format(format) {
+            return wrong(format!("a format of 1 to {NEWEST_FORMAT}, which this version reads,"), format!("format {format}"));
         }
+        self.format = format;
         if self.task.ledger.is_some_and(|expected| expected != ledger) {
             return wrong(format!("ledger {}", self.task.ledger.unwrap_or_default()), format!("ledger {ledger}"));
         }
@@ -220,6 +224,10 @@ impl<'a> Walk<'a> {
         // An event is an object with one key, its name: the text begins with it.
         if number > 1 && line.event_json.starts_with("{\"segment_opened\"") {
             return Err(CheckError::Fault(self.place(number, offset), Fault::StrayHeader));
+        }
+        if self.format < 2 && line.event_json.starts_with("{\"ledger_repaired\"") {
+            let fault = Fault::TooNew { event: line.event_name().to_owned(), since: 2, format: self.format };
+            return Err(CheckError::Fault(self.place(number, offset), fault));
         }
         self.sealed = line.event_json.starts_with("{\"segment_sealed\"");
         Ok(())

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use orch_core::record::FORMAT;
+use orch_core::record::{NEWEST_FORMAT, knows_format};
 use orch_core::time::Timestamp;
 
 use crate::chain::Link;
@@ -85,7 +85,7 @@ pub enum VerifyError {
         dir: PathBuf,
     },
     /// Another version wrote it.
-    #[error("ledger in {} has format version {found}, this version of orch reads format version {FORMAT}", .dir.display())]
+    #[error("ledger in {} has format version {found}, this version of orch reads format versions 1 to {NEWEST_FORMAT}", .dir.display())]
     Format {
         /// The data directory.
         dir: PathBuf,
@@ -125,7 +125,7 @@ pub fn verify_in(
     let mut report = Report::new(dir, running);
     let firsts = report.survey().map_err(failed)?;
     match &report.out.identity {
-        Some(identity) if identity.format != FORMAT => {
+        Some(identity) if !knows_format(identity.format) => {
             return Err(VerifyError::Format { dir: dir.path().to_owned(), found: identity.format });
         }
         Some(_) => {}

@@ -23,6 +23,7 @@ use crate::Position;
 use crate::chain::Link;
 use crate::disk::Dir;
 use crate::head::{Head, HeadFile};
+use crate::identity::Identity;
 use crate::lock::LockGuard;
 use crate::open::OpenOptions;
 use crate::recovery::examine::Examined;
@@ -45,6 +46,8 @@ pub struct Ledger {
     _lock: LockGuard,
     options: OpenOptions,
     id: String,
+    /// The version of the format, which the ledger keeps.
+    format: u32,
     epoch: u64,
     /// The last durable batch.
     last: Head,
@@ -67,7 +70,7 @@ impl Ledger {
         dir: Arc<dyn Dir>,
         lock: LockGuard,
         options: OpenOptions,
-        id: String,
+        identity: Identity,
         head_file: HeadFile,
         head_names: u64,
         examined: &Examined,
@@ -80,7 +83,8 @@ impl Ledger {
             dir,
             _lock: lock,
             options,
-            id,
+            id: identity.ledger,
+            format: identity.format,
             epoch,
             last: Head { generation: 0, epoch, batch, seq, segment, offset, chain },
             head_file,

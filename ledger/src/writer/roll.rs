@@ -6,7 +6,7 @@
 use std::io;
 
 use orch_core::id::Seq;
-use orch_core::record::{Event, FORMAT, Record};
+use orch_core::record::{Event, Record};
 use orch_core::time::Timestamp;
 
 use crate::Position;
@@ -106,7 +106,7 @@ impl Ledger {
     ) -> Result<(Commit, Vec<Written>), CommitError> {
         let first = self.last.seq.next();
         let mut events =
-            vec![Event::SegmentOpened { ledger: self.id.clone(), format: FORMAT, previous: self.last.chain }];
+            vec![Event::SegmentOpened { ledger: self.id.clone(), format: self.format, previous: self.last.chain }];
         events.extend(more);
         let header = self.encode_own(at, &events)?;
         let before = std::mem::replace(&mut self.active, next);

@@ -176,7 +176,8 @@ impl Engine {
             | Event::CandidateAccepted(_)
             | Event::JobRetried { .. }
             | Event::LegacyImportStarted { .. }
-            | Event::LegacyImportFinished { .. } => {}
+            | Event::LegacyImportFinished { .. }
+            | Event::LedgerRepaired { .. } => {}
         }
     }
 
