@@ -1,0 +1,365 @@
+//! A fold over the records that trusts none of them: what each means, and what it may not follow.
+//!
+//! It is written from the meaning of the records only, and shares no code with the state of the product, so that both
+//! would have to be wrong in the same way to agree on something wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orch_core::digest::Digest;
+use orch_core::id::{ContractRef, ImportId, JobId, LeaseId, Seq, WorkerId};
+use orch_core::job::Payload;
+use orch_core::record::{BatchJudged, CandidateAccepted, Event, Next, Origin, Record};
+use orch_ledger::Position;
+
+use super::identity::Identities;
+use super::{Rule, Violation};
+
+/// A job, as the records tell it.
+#[derive(Default)]
+pub(super) struct JobFact {
+    pub(super) key: Option<String>,
+    pub(super) payload: Payload,
+    pub(super) lease: Option<LeaseId>,
+    pub(super) attempts: u32,
+    pub(super) phase: Phase,
+    pub(super) cancelled: bool,
+    pub(super) retried: bool,
+}
+
+/// Whether a job is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    #[default]
+    Open,
+    Failed,
+    Gone,
+}
+
+/// How a lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeaseEnd {
+    Released,
+    Expired,
+    Completed,
+    Failed { finally: bool },
+    Cancelled,
+}
+
+/// A lease, as the records tell it.
+pub(super) struct LeaseFact {
+    pub(super) job: JobId,
+    pub(super) worker: WorkerId,
+    pub(super) contract: Option<ContractRef>,
+    pub(super) expected: Option<u64>,
+    pub(super) end: Option<(Seq, LeaseEnd)>,
+    pub(super) batches: Vec<BatchFact>,
+    distinct: BTreeSet<Seq>,
+}
+
+/// A judged batch, as the records tell it.
+pub(super) struct BatchFact {
+    pub(super) judged: Seq,
+    pub(super) accepted: u32,
+    pub(super) duplicates: Vec<Seq>,
+    pub(super) rejected: u32,
+}
+
+impl BatchFact {
+    pub(super) fn last(&self) -> Seq {
+        self.judged.plus(u64::from(self.accepted))
+    }
+}
+
+/// An accepted candidate, as its record tells it.
+pub(super) struct AcceptedFact {
+    pub(super) origin: Origin,
+    pub(super) candidate: Digest,
+}
+
+/// What is still to come of a judged batch.
+struct Awaited {
+    origin: Origin,
+    accepted: u32,
+    batch: u64,
+}
+
+/// Everything that the records say.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) last: Seq,
+    pub(super) jobs: BTreeMap<JobId, JobFact>,
+    pub(super) leases: BTreeMap<LeaseId, LeaseFact>,
+    pub(super) accepted: BTreeMap<Seq, AcceptedFact>,
+    /// The last seq of each batch, and its link.
+    pub(super) links: Vec<(Seq, Digest)>,
+    imports: BTreeMap<ImportId, (Payload, u64)>,
+    identities: Identities,
+    awaited: Option<Awaited>,
+    violations: Vec<Violation>,
+}
+
+impl Facts {
+    pub(super) fn violated(&mut self, rule: Rule, message: impl Into<String>) {
+        self.violations.push(Violation::new(rule, message));
+    }
+
+    pub(super) fn into_violations(self) -> Vec<Violation> {
+        self.violations
+    }
+
+    pub(super) fn take(&mut self, record: &Record, position: &Position) {
+        let Record { seq, event, .. } = record;
+        if *seq != self.last.next() {
+            self.violated(Rule::Chain, format!("record {seq} follows record {}", self.last));
+        }
+        self.last = *seq;
+        if let Some(chain) = position.chain {
+            self.links.push((*seq, chain));
+        }
+        self.awaited_comes(*seq, event, position);
+        match event {
+            Event::JobSubmitted(submitted) => {
+                let spec = &submitted.spec;
+                let (key, payload) = (spec.idempotency_key.clone(), spec.payload.clone());
+                self.jobs.insert(JobId(*seq), JobFact { key, payload, ..JobFact::default() });
+            }
+            Event::JobReadied { job, not_before: _ } => drop(self.open_job(*seq, *job)),
+            Event::LeaseGranted { job, attempt, worker, contract, expected } => {
+                self.granted(LeaseId(*seq), *job, *attempt, worker, contract.as_ref(), *expected);
+            }
+            Event::LeaseReleased { job, lease } => self.ended(*seq, *lease, *job, LeaseEnd::Released),
+            Event::LeaseExpired { job, lease, cause: _, next } => {
+                self.ended(*seq, *lease, *job, LeaseEnd::Expired);
+                self.goes_on(*job, *next);
+            }
+            Event::BatchJudged(judged) => self.judged(*seq, judged, position),
+            Event::CandidateAccepted(accepted) => self.candidate(*seq, accepted),
+            Event::JobCompleted { job, lease } => {
+                self.complete(*seq, *lease);
+                self.ended(*seq, *lease, *job, LeaseEnd::Completed);
+                self.gone(*job);
+            }
+            Event::AttemptFailed { job, lease, class: _, message: _, next } => {
+                let finally = matches!(next, Next::Failed(_));
+                self.ended(*seq, *lease, *job, LeaseEnd::Failed { finally });
+                self.goes_on(*job, *next);
+            }
+            Event::JobCancelled { job, cause: _, reason: _ } => {
+                if let Some(lease) = self.jobs.get(job).and_then(|job| job.lease) {
+                    self.ended(*seq, lease, *job, LeaseEnd::Cancelled);
+                }
+                match self.jobs.get_mut(job) {
+                    Some(known) if known.phase != Phase::Gone => known.cancelled = true,
+                    Some(_) | None => {
+                        self.violated(Rule::OneLease, format!("record {seq} cancels job {job}, which is no more"))
+                    }
+                }
+                self.gone(*job);
+            }
+            Event::JobRetried { job } => match self.jobs.get_mut(job).filter(|job| job.phase == Phase::Failed) {
+                Some(known) => {
+                    known.phase = Phase::Open;
+                    known.retried = true;
+                }
+                None => self.violated(Rule::OneLease, format!("record {seq} retries job {job}, which has not failed")),
+            },
+            Event::ContractRegistered(spec) => self.identities.register(spec),
+            Event::LegacyImportStarted { payload, .. } => {
+                self.imports.insert(ImportId(*seq), (payload.clone(), 0));
+            }
+            Event::SegmentOpened { .. }
+            | Event::SegmentSealed {}
+            | Event::Booted { .. }
+            | Event::QueueDefined(_)
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
+            | Event::LegacyImportFinished { .. }
+            | Event::LedgerRepaired { .. } => {}
+        }
+    }
+
+    /// The accepted candidates of a batch follow its judgement at once, in the same commit.
+    fn awaited_comes(&mut self, seq: Seq, event: &Event, position: &Position) {
+        let Some(awaited) = self.awaited.take() else {
+            if matches!(event, Event::CandidateAccepted(_)) {
+                self.violated(
+                    Rule::CurrentLease,
+                    format!("record {seq} accepts a candidate outside of a judged batch"),
+                );
+            }
+            return;
+        };
+        let Awaited { origin, accepted, batch } = awaited;
+        let fits = match event {
+            Event::CandidateAccepted(candidate) => candidate.origin == origin && position.batch == batch,
+            _ => false,
+        };
+        if !fits {
+            self.violated(
+                Rule::AcknowledgedIsKept,
+                format!("record {seq} stands where {accepted} more accepted candidates should"),
+            );
+        } else if accepted > 1 {
+            self.awaited = Some(Awaited { origin, accepted: accepted - 1, batch });
+        }
+    }
+
+    fn open_job(&mut self, seq: Seq, id: JobId) -> Option<&mut JobFact> {
+        if self.jobs.get(&id).is_none_or(|job| job.phase != Phase::Open) {
+            self.violated(Rule::OneLease, format!("record {seq} is about job {id}, which is not open"));
+        }
+        self.jobs.get_mut(&id)
+    }
+
+    fn granted(
+        &mut self,
+        lease: LeaseId,
+        id: JobId,
+        attempt: u32,
+        worker: &WorkerId,
+        contract: Option<&ContractRef>,
+        expected: Option<u64>,
+    ) {
+        let Some(job) = self.open_job(lease.0, id) else { return };
+        let (before, attempts) = (job.lease.replace(lease), job.attempts);
+        job.attempts = attempt;
+        if let Some(before) = before {
+            self.violated(Rule::OneLease, format!("job {id} is granted as lease {lease} while lease {before} lives"));
+        }
+        if attempt != attempts + 1 {
+            self.violated(Rule::LeasesGrow, format!("attempt {attempt} of job {id} follows attempt {attempts}"));
+        }
+        let (worker, contract) = (worker.clone(), contract.cloned());
+        let (end, batches, distinct) = (None, Vec::new(), BTreeSet::new());
+        self.leases.insert(lease, LeaseFact { job: id, worker, contract, expected, end, batches, distinct });
+    }
+
+    /// The lease, if a record may still speak of it.
+    fn current(&mut self, seq: Seq, lease: LeaseId) -> Option<&mut LeaseFact> {
+        match self.leases.get(&lease).map(|fact| fact.end) {
+            Some(None) => {}
+            Some(Some((end, _))) => {
+                self.violated(
+                    Rule::CurrentLease,
+                    format!("record {seq} counts for lease {lease}, which record {end} ended"),
+                );
+            }
+            None => self.violated(
+                Rule::CurrentLease,
+                format!("record {seq} counts for lease {lease}, which was never granted"),
+            ),
+        }
+        self.leases.get_mut(&lease).filter(|fact| fact.end.is_none())
+    }
+
+    fn ended(&mut self, seq: Seq, lease: LeaseId, job: JobId, how: LeaseEnd) {
+        let Some(fact) = self.current(seq, lease) else { return };
+        fact.end = Some((seq, how));
+        let (of, contract) = (fact.job, fact.contract.clone());
+        self.identities.ended(Origin::Lease { job: of, lease }, contract.as_ref());
+        if let Some(known) = self.jobs.get_mut(&of)
+            && known.lease == Some(lease)
+        {
+            known.lease = None;
+        }
+        if of != job {
+            self.violated(
+                Rule::CurrentLease,
+                format!("record {seq} ends lease {lease} of job {of} as one of job {job}"),
+            );
+        }
+    }
+
+    fn goes_on(&mut self, job: JobId, next: Next) {
+        if let (Next::Failed(_), Some(job)) = (next, self.jobs.get_mut(&job)) {
+            job.phase = Phase::Failed;
+        }
+    }
+
+    fn gone(&mut self, job: JobId) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.phase = Phase::Gone;
+        }
+    }
+
+    fn judged(&mut self, seq: Seq, judged: &BatchJudged, position: &Position) {
+        let BatchJudged { origin, number, accepted, duplicates, rejected, rejections: _ } = judged;
+        for duplicate in duplicates {
+            let last = seq.plus(u64::from(*accepted));
+            let own = *duplicate > seq && *duplicate <= last;
+            if !own && !self.accepted.contains_key(duplicate) {
+                self.violated(
+                    Rule::Duplicate,
+                    format!("record {seq} names record {duplicate} as accepted, which it is not"),
+                );
+            }
+        }
+        let before = match origin {
+            Origin::Lease { job, lease } => {
+                let Some(fact) = self.current(seq, *lease) else { return };
+                let before = fact.batches.len() as u64;
+                let (accepted, rejected) = (*accepted, *rejected);
+                fact.distinct.extend(duplicates);
+                fact.distinct.extend((1..=u64::from(accepted)).map(|n| seq.plus(n)));
+                fact.batches.push(BatchFact { judged: seq, accepted, duplicates: duplicates.clone(), rejected });
+                let of = fact.job;
+                if of != *job {
+                    self.violated(
+                        Rule::CurrentLease,
+                        format!("record {seq} counts for job {job} under a lease of job {of}"),
+                    );
+                }
+                before
+            }
+            Origin::Legacy { import } => {
+                let Some((_, batches)) = self.imports.get_mut(import) else {
+                    self.violated(
+                        Rule::CurrentLease,
+                        format!("record {seq} counts for import {import}, which never began"),
+                    );
+                    return;
+                };
+                *batches += 1;
+                *batches - 1
+            }
+        };
+        if *number != before + 1 {
+            self.violated(Rule::CurrentLease, format!("record {seq} judges batch {number} after batch {before}"));
+        }
+        if *accepted > 0 {
+            self.awaited = Some(Awaited { origin: *origin, accepted: *accepted, batch: position.batch });
+        }
+    }
+
+    fn candidate(&mut self, seq: Seq, accepted: &CandidateAccepted) {
+        let payload = match accepted.origin {
+            Origin::Lease { job, lease } => {
+                let contract = self.leases.get(&lease).and_then(|lease| lease.contract.clone());
+                if contract.as_ref() != Some(&accepted.contract) {
+                    self.violated(
+                        Rule::AcceptedOnce,
+                        format!("record {seq} is judged by another contract than its lease's"),
+                    );
+                }
+                self.jobs.get(&job).map(|job| job.payload.clone())
+            }
+            Origin::Legacy { import } => self.imports.get(&import).map(|(payload, _)| payload.clone()),
+        };
+        for fault in self.identities.take(seq, accepted, &payload.unwrap_or_default()) {
+            self.violated(Rule::AcceptedOnce, fault);
+        }
+        let candidate = Digest::of(accepted.candidate.get().as_bytes());
+        self.accepted.insert(seq, AcceptedFact { origin: accepted.origin, candidate });
+    }
+
+    fn complete(&mut self, seq: Seq, lease: LeaseId) {
+        let Some(fact) = self.leases.get(&lease) else { return };
+        let distinct = fact.distinct.len() as u64;
+        if let Some(expected) = fact.expected.filter(|expected| *expected != distinct) {
+            self.violated(
+                Rule::Complete,
+                format!("record {seq} ends a job as done with {distinct} distinct candidates of {expected}"),
+            );
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! A seeded simulation of orchestrator, workers and clients, and the checker of what the ledger promises.
+//!
+//! [`checker`] is the one judge: it compares what clients were told with what the ledger says, and the ledger with
+//! itself. Everything that tries to break the system (the simulation, kill loops over real processes, damaged disks)
+//! ends by asking it.
+
+pub mod checker;
