@@ -5,16 +5,11 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use orch_core::id::Seq;
-use orch_ledger::disk::memory::{Call, MemoryDir, Mishap};
+use orch_ledger::disk::memory::errno::{EDQUOT, EFBIG, EINTR, EIO, ENOSPC};
+use orch_ledger::disk::memory::{Call, Lasting, MemoryDir, Mishap};
 use orch_ledger::verify::verify_in;
 use orch_ledger::{CommitError, Ledger, OpenError, Tail};
 use support::{Seen, T0, judged, open};
-
-const EINTR: i32 = 4;
-const EIO: i32 = 5;
-const EFBIG: i32 = 27;
-const ENOSPC: i32 = 28;
-const EDQUOT: i32 = 122;
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,8 +81,8 @@ fn count_calls() -> usize {
     let dir = MemoryDir::new();
     let count = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&count);
-    dir.set_hook(move |_, _| {
-        *counter.lock().unwrap() += 1;
+    dir.set_hook(move |call, _| {
+        *counter.lock().unwrap() += usize::from(!call.is_read());
         None
     });
     assert_eq!(run(&dir, &mut Seen::default()), End::Whole);
@@ -96,14 +91,8 @@ fn count_calls() -> usize {
     count
 }
 
-fn fails_at(dir: &MemoryDir, at: usize, for_good: bool, mishap: Mishap) {
-    let mut n = 0;
-    dir.set_hook(move |call, _| {
-        n += 1;
-        let hit = if for_good { n > at } else { n == at + 1 };
-        let fits = matches!(mishap, Mishap::Error(_)) || matches!(call, Call::Write { .. });
-        (hit && fits).then_some(mishap)
-    });
+fn fails_at(dir: &MemoryDir, at: usize, lasting: Lasting, mishap: Mishap) {
+    dir.fail(at, lasting, mishap, |call, _| !call.is_read());
 }
 
 #[test]
@@ -111,14 +100,14 @@ fn whatever_fails_nothing_acknowledged_is_lost() {
     let calls = count_calls();
     let mut ends = std::collections::BTreeMap::<String, u32>::new();
     for at in 0..calls {
-        for for_good in [false, true] {
+        for lasting in [Lasting::Once, Lasting::ForGood] {
             for number in [EIO, ENOSPC, EDQUOT, EFBIG] {
                 let dir = MemoryDir::new();
-                fails_at(&dir, at, for_good, Mishap::Error(number));
+                fails_at(&dir, at, lasting, Mishap::Error(number));
                 let mut acknowledged = Seen::default();
                 let end = run(&dir, &mut acknowledged);
                 // What is only claimed ahead, or only information, may fail once.
-                assert!(!for_good || end != End::Whole, "call {at}");
+                assert!(lasting == Lasting::Once || end != End::Whole, "call {at}");
                 assert!(number != EIO || end != End::WithoutSpace, "an unknown error is not a lack of space");
                 *ends.entry(format!("{end:?}")).or_default() += 1;
                 dir.clear_hook();
@@ -138,9 +127,9 @@ fn whatever_fails_nothing_acknowledged_is_lost() {
 fn short_writes_are_continued() {
     let calls = count_calls();
     for at in 0..calls {
-        for for_good in [false, true] {
+        for lasting in [Lasting::Once, Lasting::ForGood] {
             let dir = MemoryDir::new();
-            fails_at(&dir, at, for_good, Mishap::Short(if for_good { 100 } else { 1 }));
+            fails_at(&dir, at, lasting, Mishap::Short(if lasting == Lasting::ForGood { 100 } else { 1 }));
             let mut acknowledged = Seen::default();
             assert_eq!(run(&dir, &mut acknowledged), End::Whole);
             assert_eq!(open(&dir).unwrap().1.records[..acknowledged.records.len()], acknowledged.records);

@@ -8,10 +8,9 @@ mod support;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_ledger::disk::Dir;
-use orch_ledger::disk::memory::MemoryDir;
+use orch_ledger::disk::memory::{MemoryDir, Random};
 use orch_ledger::verify::verify_in;
 use orch_ledger::{Ledger, OpenOptions, RecoveryReport};
-use support::power::{PowerDir, Random};
 use support::{Seen, T0, judged, options};
 
 /// After every so many accidents the run goes on, and meets more of them.
@@ -22,23 +21,23 @@ struct Image {
     /// Power was lost.
     lost: MemoryDir,
     /// The process was killed.
-    killed: Option<PowerDir>,
+    killed: Option<MemoryDir>,
     acknowledged: Seen,
     seed: u64,
 }
 
 /// Runs a ledger on `disk` for some batches, drawing `per_change` accidents after every change.
-fn run(disk: &PowerDir, known: &Seen, options: &OpenOptions, seed: u64, per_change: usize) -> Vec<Image> {
+fn run(disk: &MemoryDir, known: &Seen, options: &OpenOptions, seed: u64, per_change: usize) -> Vec<Image> {
     let acknowledged = Arc::new(Mutex::new(known.clone()));
     let images = Arc::new(Mutex::new(Vec::new()));
-    disk.watch({
+    disk.set_watch({
         let (acknowledged, images) = (Arc::clone(&acknowledged), Arc::clone(&images));
         let mut n = 0;
         move |moment| {
             for _ in 0..per_change {
                 n += 1;
                 let seed = seed.wrapping_mul(1_000_003).wrapping_add(n);
-                let lost = moment.power_loss(&mut Random(seed));
+                let lost = moment.power_loss(&mut Random::new(seed));
                 let killed = (seed % AGAIN == 1).then(|| moment.kill());
                 let acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 images.lock().unwrap().push(Image { lost, killed, acknowledged, seed });
@@ -52,7 +51,7 @@ fn run(disk: &PowerDir, known: &Seen, options: &OpenOptions, seed: u64, per_chan
     let mut ledger = opened.ledger;
     // A started ledger answers for all that it has, un-synced before or not.
     *acknowledged.lock().unwrap() = seen.clone();
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     for n in 0..6 {
         if let Some(rolled) = ledger.maybe_roll(T0).unwrap() {
             for (record, position) in &rolled.records {
@@ -100,10 +99,10 @@ fn nothing_acknowledged_is_lost_and_nothing_refused() {
         let options = OpenOptions { claim_bytes, zero_bytes, segment_bytes: 3500, ..options() };
         for round in 0..3 {
             let seed = (case * 100 + round) as u64;
-            let first = run(&PowerDir::default(), &Seen::default(), &options, seed, 4);
+            let first = run(&MemoryDir::new(), &Seen::default(), &options, seed, 4);
             for image in &first {
                 // A second accident while the ledger recovers from the first, or later.
-                let again = (image.seed % AGAIN == 0).then(|| PowerDir::of(&image.lost));
+                let again = (image.seed % AGAIN == 0).then(|| image.lost.copy());
                 torn += u32::from(check(image).quarantined.is_some());
                 images += 1;
                 for disk in again.iter().chain(&image.killed) {

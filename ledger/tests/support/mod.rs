@@ -2,8 +2,6 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
-pub mod power;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
