@@ -18,6 +18,7 @@ pub mod policy;
 pub mod queue;
 pub mod receipt;
 pub mod record;
+pub mod seeded;
 pub mod state;
 pub mod summary;
 pub mod time;

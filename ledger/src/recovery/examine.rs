@@ -5,6 +5,7 @@ use std::sync::mpsc;
 
 use orch_core::id::Seq;
 use orch_core::record::{Event, Record};
+use orch_core::seeded::{self, Bug};
 
 use crate::Position;
 use crate::chain::Link;
@@ -167,7 +168,7 @@ pub(crate) fn judge_end(segment: &Segment, head: &Head) -> Result<Option<Torn>, 
 
 /// The ledger must reach as far as HEAD says.
 pub(crate) fn check_head_reached(head: &Head, link: Link, last: Option<&Segment>) -> Result<(), CheckError> {
-    if head.batch <= link.batch {
+    if head.batch <= link.batch || seeded::on(Bug::HeadNotChecked) {
         return Ok(());
     }
     let place = match last {

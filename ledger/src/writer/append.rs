@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use orch_core::digest::Digest;
 use orch_core::id::Seq;
+use orch_core::seeded::{self, Bug};
 
 use crate::disk::File;
 use crate::head::Head;
@@ -74,6 +75,9 @@ impl Active {
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
+        if seeded::on(Bug::FsyncRemoved) {
+            return Ok(());
+        }
         self.file.as_ref().map_or(Ok(()), |file| file.sync_data())
     }
 }
@@ -135,7 +139,11 @@ impl Ledger {
     pub(super) fn append(&mut self, batch: &Encoded) -> Result<Commit, CommitError> {
         self.write_head().map_err(|error| self.classify("write HEAD", 0, error))?;
         self.write_batch()?;
-        self.active.sync().map_err(|error| self.fatal("sync the segment", error))?;
+        let mut synced = self.active.sync();
+        if seeded::on(Bug::RetryAfterFailedSync) {
+            synced = synced.or_else(|_| self.active.sync());
+        }
+        synced.map_err(|error| self.fatal("sync the segment", error))?;
         self.sync_head().map_err(|error| self.fatal("sync HEAD", error))?;
         Ok(self.advance(batch))
     }

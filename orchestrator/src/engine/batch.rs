@@ -3,6 +3,7 @@
 use orch_core::id::{LeaseId, Seq, WorkerId};
 use orch_core::liveness::Due;
 use orch_core::record::ExpiryCause;
+use orch_core::seeded::{self, Bug};
 use orch_core::time::{Now, Span};
 use orch_ledger::{CommitError, NoSpace, OpenError, Written};
 
@@ -70,11 +71,16 @@ impl Engine {
         if command.is_abandoned() {
             return;
         }
+        let before = self.state.last_seq();
         if command.writes()
             && let Some(reason) = &self.read_only
         {
             command.refuse(CallError::ReadOnly(reason.clone()));
         } else if command.decide(self, now) {
+            if seeded::on(Bug::DuplicateAnsweredBeforeDurable) && self.state.last_seq() == before {
+                command.finish(self);
+                return;
+            }
             answered.push(command);
         } else {
             self.waiting.push_back(command);
@@ -171,6 +177,10 @@ impl Engine {
 
     /// Makes what was staged durable, then answers. This function is the promise of the whole system.
     fn commit(&mut self, answered: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
+        let mut answered = answered;
+        if seeded::on(Bug::AckBeforeSync) {
+            answered.drain(..).for_each(|command| command.finish(self));
+        }
         if self.ledger.staged_records() > 0 {
             match self.ledger.commit() {
                 Ok(commit) => self.receipts.note(commit.last, commit.chain),
@@ -212,7 +222,7 @@ impl Engine {
     }
 
     /// How long the engine may sleep if no command comes.
-    pub(crate) fn idle_for(&self, now: Now) -> Span {
+    pub fn idle_for(&self, now: Now) -> Span {
         let lease = self.liveness.next_due_in(now.tick);
         let delayed = self.state.next_due().map(|due| due.since(now.wall));
         let waiting = self.waiting.iter().filter_map(|command| command.wake_at()).min().map(|at| at.since(now.tick));

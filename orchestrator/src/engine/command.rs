@@ -3,7 +3,7 @@
 use orch_core::id::Seq;
 use orch_core::receipt::Receipt;
 use orch_core::time::{Now, Tick};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Engine;
 use super::handle::{CallError, Replied};
@@ -54,12 +54,12 @@ pub(super) struct Envelope<C: Command> {
     answer: Option<(C::Answer, Option<Seq>)>,
     wake_at: Option<Tick>,
     reply: Reply<C::Answer>,
-    /// Room in the engine's bounded queue, given back when the envelope is dropped.
-    _room: tokio::sync::OwnedSemaphorePermit,
+    /// Room in the engine's bounded queue, given back when the envelope is dropped; none outside of a queue.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl<C: Command> Envelope<C> {
-    pub(super) fn new(command: C, reply: Reply<C::Answer>, room: tokio::sync::OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(command: C, reply: Reply<C::Answer>, room: Option<OwnedSemaphorePermit>) -> Self {
         Self { command, answer: None, wake_at: None, reply, _room: room }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use orch_core::id::Seq;
 use orch_core::receipt::Receipt;
 use orch_core::time::Now;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::Engine;
@@ -115,7 +116,7 @@ impl Handle {
         // No room: then commands are on their way, and the engine does not sleep.
         if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
             let look = Query(Some(|_: &Engine, _: Now| ()));
-            let _ = self.sender.send(Box::new(Envelope::new(look, oneshot::channel().0, room)));
+            let _ = self.sender.send(Box::new(Envelope::new(look, oneshot::channel().0, Some(room))));
         }
     }
 
@@ -125,7 +126,7 @@ impl Handle {
 
     fn hand_in<C: Command>(&self, command: C, room: OwnedSemaphorePermit) -> Result<Begun<C::Answer>, CallError> {
         let (reply, answer) = oneshot::channel();
-        let envelope = Box::new(Envelope::new(command, reply, room));
+        let envelope = Box::new(Envelope::new(command, reply, Some(room)));
         self.sender.send(envelope).map_err(|_| CallError::Stopped)?;
         Ok(Begun(answer))
     }
@@ -142,6 +143,21 @@ impl<A> Begun<A> {
     pub async fn answer(self) -> Result<Replied<A>, CallError> {
         self.0.await.unwrap_or(Err(CallError::Stopped))
     }
+
+    /// Its answer, if there is one by now: for callers without a runtime, who run batches themselves.
+    pub fn try_answer(&mut self) -> Option<Result<Replied<A>, CallError>> {
+        match self.0.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(CallError::Stopped)),
+        }
+    }
+}
+
+/// A command ready for [`Engine::run_batch`], and its answer to come: for callers who run batches themselves.
+pub fn envelope<C: Command>(command: C) -> (Box<dyn Pending>, Begun<C::Answer>) {
+    let (reply, answer) = oneshot::channel();
+    (Box::new(Envelope::new(command, reply, None)), Begun(answer))
 }
 
 /// A look at the engine.

@@ -9,12 +9,15 @@ mod command;
 pub mod commands;
 mod handle;
 mod receipts;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 #[cfg(test)]
 mod tests;
 mod thread;
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 
 use orch_core::id::{JobId, LeaseId, Seq};
 use orch_core::job::{JobSpec, Payload};
@@ -23,12 +26,14 @@ use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
 use orch_core::state::{Decision, JobState, State};
 use orch_core::time::{Now, Span};
+use orch_ledger::disk::Dir;
+use orch_ledger::disk::real::RealDir;
 use orch_ledger::{Ledger, OpenError, OpenOptions, RecoveryReport};
 use orch_proto::v1::Hardware;
 
 pub use batch::Fatal;
 pub use command::{Command, Pending, Step};
-pub use handle::{Begun, CallError, Handle, Replied};
+pub use handle::{Begun, CallError, Handle, Replied, envelope};
 pub use thread::{Clock, EngineThread, spawn};
 
 /// What a worker says of itself, with the hardware as the wire describes it: the engine only keeps it for listings.
@@ -64,9 +69,22 @@ impl Engine {
     /// # Errors
     /// [`OpenError`]: the directory is in use, or the ledger is refused.
     pub fn open(dir: &Path, options: OpenOptions, stale_after: Span, now: Now) -> Result<OpenedEngine, OpenError> {
+        Self::open_in(Arc::new(RealDir::new(dir)), options, stale_after, now)
+    }
+
+    /// The same, on any disk.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_in(
+        dir: Arc<dyn Dir>,
+        options: OpenOptions,
+        stale_after: Span,
+        now: Now,
+    ) -> Result<OpenedEngine, OpenError> {
         let mut state = State::default();
         let mut receipts = receipts::Receipts::default();
-        let opened = Ledger::open(dir, options, &mut |record, position| {
+        let opened = Ledger::open_in(dir, options, &mut |record, position| {
             state.apply(record).map_err(|error| error.to_string())?;
             if let Some(chain) = position.chain {
                 receipts.note(record.seq, chain);
@@ -76,6 +94,8 @@ impl Engine {
             }
             Ok(())
         })?;
+        #[cfg(feature = "seeded-bugs")]
+        seeded::judge_again(&opened.ledger, &mut state);
         let mut engine = Self {
             state,
             liveness: Liveness::new(stale_after),
@@ -149,6 +169,30 @@ impl Engine {
         decision.answer
     }
 
+    /// Takes the time since the last look at the clock, which is to be told before each batch. If it is longer than
+    /// any batch, the engine stood still, and every deadline moves by as much.
+    pub fn looked_up_after(&mut self, gap: Span) {
+        if gap > STALL {
+            tracing::warn!(%gap, "the engine stood still; every deadline moves by as much");
+            self.liveness.stalled(gap);
+        }
+    }
+
+    /// Makes HEAD name the last batch, for readers of the files who go by it.
+    ///
+    /// # Errors
+    /// [`Fatal`]: the process must end.
+    pub fn level_head(&mut self) -> Result<(), Fatal> {
+        Ok(self.ledger.level_head()?)
+    }
+
+    /// Whether a lease was granted longer ago than it lives: what nobody may ask when a result arrives.
+    fn is_over_by_clock(&self, lease: LeaseId, now: Now) -> bool {
+        let held = self.state.leases().get(&lease);
+        held.and_then(|held| self.state.job(held.job).map(|job| (held, self.state.lease_policy(job))))
+            .is_some_and(|(held, policy)| now.wall.since(held.granted_at) > policy.ttl)
+    }
+
     /// Has every waiting command run again with this batch.
     pub(crate) fn wake_all(&mut self) {
         self.wake = true;
@@ -200,6 +244,10 @@ fn spec(ledger: &Ledger, job: JobId) -> JobSpec {
         Err(error) => panic!("record {job} of the ledger cannot be read: {error}"),
     }
 }
+
+/// Between two looks at the clock nothing should take this long; what takes longer stood still (a paused machine, a
+/// slow disk) and is taken out of every deadline.
+const STALL: Span = Span(5000);
 
 /// How much longer than its timeout an attempt may run before the orchestrator ends its lease.
 const TIMEOUT_GRACE: Span = Span::seconds(15);

@@ -19,10 +19,6 @@ pub(super) const TICK: Span = Span(1000);
 /// HEAD, then see everything that was acknowledged.
 const LEVEL_AFTER: Span = Span(50);
 
-/// Between two looks at the clock nothing should take this long; what takes longer stood still (a paused machine, a
-/// slow disk) and is taken out of every deadline.
-const STALL: Span = Span(5000);
-
 /// The most commands of one batch: it bounds the memory of a batch and the wait of its first caller.
 const MAX_BATCH: usize = 4096;
 
@@ -109,16 +105,13 @@ fn run(
         let commands: Vec<_> = first.into_iter().chain(receiver.try_iter()).take(MAX_BATCH).collect();
         let now = clock.now();
         let gap = now.tick.since(looked.tick);
-        if gap > STALL {
-            tracing::warn!(%gap, "the engine stood still; every deadline moves by as much");
-            engine.liveness.stalled(gap);
-        }
+        engine.looked_up_after(gap);
         looked = now;
         let last = engine.run_batch(commands, now)?;
         if durable.send_if_modified(|seq| std::mem::replace(seq, last) != last) {
             lags = Some(now.tick);
         } else if lags.is_some_and(|since| now.tick.since(since) >= LEVEL_AFTER) {
-            engine.ledger.level_head()?;
+            engine.level_head()?;
             lags = None;
         }
     }

@@ -6,6 +6,7 @@ use orch_core::contract::Contract;
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::job::Payload;
 use orch_core::record::{Event, FailureClass, Record};
+use orch_core::seeded::{self, Bug};
 use orch_core::state::{BatchAnswer, CompleteAnswer, Judged, ResultsRefusal};
 use orch_core::time::Now;
 
@@ -71,6 +72,9 @@ impl Command for JudgeBatch {
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
         engine.liveness.seen(&self.worker, now);
+        if seeded::on(Bug::ExpiryByClockAtSubmit) && engine.is_over_by_clock(self.lease, now) {
+            return Step::Answer(Err(ResultsRefusal::LeaseLost(self.lease)));
+        }
         match engine.state.judge_batch(&self.worker, self.lease, self.number, &self.candidates) {
             Ok(decision) => {
                 let answer = engine.record(decision, now);

@@ -1,0 +1,108 @@
+//! Bugs on purpose, by which the tests prove that they would notice the real ones.
+//!
+//! Each variant of [`Bug`] breaks one rule at the line that keeps it. Without the feature `seeded-bugs` [`on`] is the
+//! constant `false`, so that a build for use has none of them; with it, a test turns one on for its own thread.
+
+/// A rule that is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bug {
+    /// A batch is not synced.
+    FsyncRemoved,
+    /// Answers leave before the batch is durable.
+    AckBeforeSync,
+    /// The directory is not synced when a segment gets its name.
+    DirectorySyncRemoved,
+    /// A start does not ask HEAD how far the ledger must reach.
+    HeadNotChecked,
+    /// Recovery leaves a torn batch where it is.
+    TornLineKept,
+    /// An index that is behind is asked whether a candidate is new, and its "no" is believed.
+    IndexMissTrusted,
+    /// Whoever has held the job is let in under its current lease.
+    TokenNotCompared,
+    /// Any worker may deliver under any lease.
+    GranteeNotCompared,
+    /// A result is refused by the clock, without a record that the lease has ended.
+    ExpiryByClockAtSubmit,
+    /// What needs no record is answered at once, though what it repeats is not durable yet.
+    DuplicateAnsweredBeforeDurable,
+    /// A sync that failed is tried again.
+    RetryAfterFailedSync,
+    /// A start judges old candidates by the newest version of their contract.
+    ReplayRejudges,
+}
+
+impl Bug {
+    /// Every bug.
+    pub const ALL: [Self; 12] = [
+        Self::FsyncRemoved,
+        Self::AckBeforeSync,
+        Self::DirectorySyncRemoved,
+        Self::HeadNotChecked,
+        Self::TornLineKept,
+        Self::IndexMissTrusted,
+        Self::TokenNotCompared,
+        Self::GranteeNotCompared,
+        Self::ExpiryByClockAtSubmit,
+        Self::DuplicateAnsweredBeforeDurable,
+        Self::RetryAfterFailedSync,
+        Self::ReplayRejudges,
+    ];
+
+    /// Its name, for lists.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FsyncRemoved => "fsync removed",
+            Self::AckBeforeSync => "answer before the sync",
+            Self::DirectorySyncRemoved => "directory sync removed",
+            Self::HeadNotChecked => "HEAD not checked",
+            Self::TornLineKept => "torn line kept",
+            Self::IndexMissTrusted => "index miss trusted",
+            Self::TokenNotCompared => "token not compared",
+            Self::GranteeNotCompared => "grantee not compared",
+            Self::ExpiryByClockAtSubmit => "expiry by the clock at submit",
+            Self::DuplicateAnsweredBeforeDurable => "duplicate answered before it is durable",
+            Self::RetryAfterFailedSync => "retry after a failed sync",
+            Self::ReplayRejudges => "replay that judges again",
+        }
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static ON: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether this thread runs with the bug.
+    pub fn on(bug: Bug) -> bool {
+        ON.get() == Some(bug)
+    }
+
+    /// Runs something with a bug, or with none, on this thread.
+    pub fn with<T>(bug: Option<Bug>, run: impl FnOnce() -> T) -> T {
+        /// Turns the bug off again, also when the run panics.
+        struct Restore(Option<Bug>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                ON.set(self.0);
+            }
+        }
+        let _restore = Restore(ON.replace(bug));
+        run()
+    }
+}
+
+#[cfg(feature = "seeded-bugs")]
+pub use switch::{on, with};
+
+/// Whether this thread runs with the bug: never, in a build for use.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+pub const fn on(_bug: Bug) -> bool {
+    false
+}
