@@ -292,7 +292,7 @@ fn a_directory_that_cannot_be_written_is_named() {
     let mut orchestrator = command("orchestrator");
     if rustix::process::getuid().is_root() {
         // Root may write anywhere: somebody else tries, with a copy of the program that he can reach.
-        std::fs::copy(crate::support::binaries::path("orchestrator"), &binary).unwrap();
+        std::fs::copy(orch_tests::binaries::path("orchestrator"), &binary).unwrap();
         set_mode(&binary, 0o755);
         orchestrator = crate::support::process::clean(std::process::Command::new(&binary));
         orchestrator.uid(65_534).gid(65_534);

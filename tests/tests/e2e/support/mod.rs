@@ -3,7 +3,6 @@
 //! Nothing here sleeps to wait for something to have happened: [`until`] looks again and again until it has, and gives
 //! up long after a slow machine would have made it.
 
-pub mod binaries;
 pub mod cluster;
 pub mod manifests;
 pub mod process;

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use orch_tests::binaries;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{binaries, until};
+use super::until;
 
 /// A command for one of our binaries, without settings from whoever runs the tests.
 pub fn command(binary: &str) -> Command {

@@ -14,15 +14,25 @@ const ALL: [(&str, &str); 4] = [
 ];
 
 /// The path of a binary.
+///
+/// # Panics
+/// If it cannot be built.
 pub fn path(name: &str) -> PathBuf {
+    folder().join(name)
+}
+
+/// The folder of the binaries, in the profile of the test that asks.
+///
+/// # Panics
+/// If they cannot be built.
+pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+    FOLDER.get_or_init(|| {
         // target/<profile>/deps/e2e-<hash>
         let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
         build_missing(&folder);
         folder
-    });
-    folder.join(name)
+    })
 }
 
 fn build_missing(folder: &Path) {
@@ -36,7 +46,7 @@ fn build_missing(folder: &Path) {
         Some(profile) => profile,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--bins", "--profile", profile]).current_dir(super::project());
+    cargo.args(["build", "--bins", "--profile", profile]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     for package in missing {
         cargo.args(["-p", package]);
     }

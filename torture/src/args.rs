@@ -1,0 +1,68 @@
+//! The command line of `orch-torture`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Cruelty to real processes of Orch: kills, failing system calls, full disks, paused and doubled processes, floods.
+///
+/// Each subcommand starts unmodified programs, does to them what bad days do, and holds what clients were told against
+/// the ledger. It prints facts and, in its last line, a verdict; any violation ends it with 1, and its files are kept and
+/// named. The defaults are the short forms; the long ones stand in docs/torture.md.
+#[derive(Debug, Parser)]
+#[command(name = "orch-torture", version, max_term_width = 120)]
+pub struct Command {
+    /// What all of them take.
+    #[command(flatten)]
+    pub common: Common,
+    /// The cruelty.
+    #[command(subcommand)]
+    pub torture: Torture,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Where orchestrator, worker and orchctl are [default: target/release; `cargo build --release --bins` makes them].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+
+    /// Where to keep files meanwhile, on the file system that is to be tortured [default: the system's temporary folder].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+
+    /// Decides every random choice; the moment that a process has reached when it is hit, it cannot decide.
+    #[arg(long, global = true, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Keep the files also if all went well.
+    #[arg(long, global = true)]
+    pub keep: bool,
+}
+
+/// The cruelties.
+#[derive(Debug, Subcommand)]
+pub enum Torture {
+    /// kill -9 of the orchestrator at random moments, under load of clients that keep their receipts.
+    ///
+    /// Promised: nothing acknowledged is lost, nothing is accepted twice, it starts by itself every time.
+    Kill(Kill),
+}
+
+/// Sizes of `kill`.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// How often it is killed.
+    #[arg(long, default_value_t = 50)]
+    pub cycles: u64,
+    /// Clients at once.
+    #[arg(long, default_value_t = 8)]
+    pub clients: u64,
+    /// The longest time between a start and the next kill.
+    #[arg(long, default_value = "600ms", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub longest: Duration,
+    /// After how many kills the whole ledger is checked, besides at the end.
+    #[arg(long, default_value_t = 25)]
+    pub check_every: u64,
+}
