@@ -135,11 +135,11 @@ pub(crate) struct HeadFile {
 }
 
 impl HeadFile {
-    /// Writes a HEAD that names nothing, durable together with its entry in the directory.
-    pub(crate) fn create(dir: &dyn Dir) -> io::Result<Self> {
+    /// Writes a HEAD that names this batch (the default names nothing), durable together with its entry in the directory.
+    pub(crate) fn create(dir: &dyn Dir, head: Head) -> io::Result<Self> {
         let file = dir.open(layout::HEAD, Access::Create)?;
         for generation in 0..2 {
-            let slot = encode(&Head { generation, ..Head::default() });
+            let slot = encode(&Head { generation, ..head });
             disk::write_all_at(&*file, &slot, generation * SLOT as u64)?;
         }
         file.set_len(2 * SLOT as u64)?;

@@ -19,7 +19,9 @@ mod lock;
 mod open;
 pub mod reader;
 mod recovery;
+pub mod repair;
 mod segment;
+mod target;
 pub mod verify;
 pub mod writer;
 

@@ -35,6 +35,19 @@ pub(crate) fn try_take(dir: &dyn Dir) -> io::Result<Attempt> {
     Ok(Attempt::Held(if text.is_empty() { "another process".to_owned() } else { text }))
 }
 
+/// Takes the lock if its file is there, and writes nothing: for a directory that must not change. `None` without a file.
+pub(crate) fn try_take_existing(dir: &dyn Dir) -> io::Result<Option<Attempt>> {
+    let file = match dir.open(layout::LOCK, Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock()? {
+        true => Ok(Some(Attempt::Taken(LockGuard { file }))),
+        false => Ok(Some(Attempt::Held(String::new()))),
+    }
+}
+
 /// Whether a process holds the lock now. Takes nothing that stays.
 pub(crate) fn is_held(dir: &dyn Dir) -> io::Result<bool> {
     match dir.open(layout::LOCK, Access::Read) {

@@ -55,7 +55,10 @@ pub enum LineFault {
         found: String,
     },
     /// The event is not one that this version knows.
-    #[error("expected an event of formats 1 to {}, found one that cannot be read, perhaps of a newer version of orch: {message}", orch_core::record::NEWEST_FORMAT)]
+    #[error(
+        "expected an event of formats 1 to {}, found one that cannot be read, perhaps of a newer version of orch: {message}",
+        orch_core::record::NEWEST_FORMAT
+    )]
     Event {
         /// The reader's complaint.
         message: String,

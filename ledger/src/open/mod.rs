@@ -184,7 +184,7 @@ fn identify(
                 return refuse(layout::LEDGER_ID, Fault::IdentityMissing);
             }
             make_dirs(dir)?;
-            HeadFile::create(dir).map_err(|e| failed.io("make HEAD", e))?;
+            HeadFile::create(dir, head::Head::default()).map_err(|e| failed.io("make HEAD", e))?;
             let id = options.new_ledger_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
             let identity = identity::create(dir, &id, FORMAT).map_err(|e| failed.io("make LEDGER_ID", e))?;
             report.created = true;

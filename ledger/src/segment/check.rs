@@ -193,7 +193,10 @@ impl<'a> Walk<'a> {
             return wrong("segment_opened".into(), line.event_name().into());
         };
         if !knows_format(format) {
-            return wrong(format!("a format of 1 to {NEWEST_FORMAT}, which this version reads,"), format!("format {format}"));
+            return wrong(
+                format!("a format of 1 to {NEWEST_FORMAT}, which this version reads,"),
+                format!("format {format}"),
+            );
         }
         self.format = format;
         if self.task.ledger.is_some_and(|expected| expected != ledger) {

@@ -7,9 +7,11 @@ use std::io;
 
 use orch_core::id::Seq;
 use orch_core::record::{Event, Record};
+use orch_core::seeded::{self, Bug};
 use orch_core::time::Timestamp;
 
 use crate::Position;
+use crate::chain::Link;
 use crate::layout;
 use crate::segment::offsets::SegmentOffsets;
 
@@ -64,6 +66,14 @@ impl Ledger {
         let next = self.prepare_next()?;
         let (commit, records) = self.open_next(next, now, vec![booted])?;
         Ok(Rolled { records, commit })
+    }
+
+    /// Opens a segment with the record of a repair: the first batch behind what the repair kept. No boot is counted.
+    pub(crate) fn record_repair(&mut self, at: Timestamp, event: Event) -> Result<Link, CommitError> {
+        self.epoch = self.epoch.saturating_sub(1);
+        let next = self.prepare_next()?;
+        let (commit, _) = self.open_next(next, at, vec![event])?;
+        Ok(Link { seq: commit.last, batch: commit.batch, chain: commit.chain })
     }
 
     /// The next segment's file under its temporary name, with space for its first batches.
@@ -134,7 +144,9 @@ impl Ledger {
         self.sync_head().map_err(|error| self.fatal("sync HEAD", error))?;
         let named = self.dir.rename(layout::NEXT_TMP, &name);
         named.map_err(|error| self.classify("name the next segment", 0, error))?;
-        self.dir.sync_dir(layout::LEDGER).map_err(|error| self.fatal("sync the ledger's directory", error))?;
+        if !seeded::on(Bug::DirectorySyncRemoved) {
+            self.dir.sync_dir(layout::LEDGER).map_err(|error| self.fatal("sync the ledger's directory", error))?;
+        }
         self.active.name = name;
         self.offsets.push(SegmentOffsets::new(first));
         Ok(())

@@ -1,0 +1,117 @@
+//! A ledger of format 2 that every later version must replay, byte for byte as it lies in `tests/golden/v2`.
+//!
+//! It is the golden ledger of format 1 after an accident: its end was lost, `orchctl ledger repair` cut it and recorded
+//! that, and an orchestrator went on. `ORCH_BLESS=1 cargo test -p orch-ledger --test golden_v2` writes it anew.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use orch_core::record::{Event, Record};
+use orch_core::state::State;
+use orch_core::time::Timestamp;
+use orch_ledger::disk::Dir;
+use orch_ledger::disk::memory::MemoryDir;
+use orch_ledger::repair::{Repair, Signature};
+use orch_ledger::verify::verify_in;
+use orch_ledger::{Ledger, OpenOptions, Position, Tail};
+use support::{T0, open_with, options, paused};
+
+/// The chain link of its last batch.
+const LAST_CHAIN: &str = "90c66013a4f725a88a6080343e152d173d49ddf0556576358d4c7d5c4b637133";
+
+fn folder(version: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
+}
+
+fn golden(version: &str) -> MemoryDir {
+    let dir = MemoryDir::new();
+    let put = |name: &str| dir.put(name, &std::fs::read(folder(version).join(name)).unwrap());
+    put("HEAD");
+    put("LEDGER_ID");
+    for entry in std::fs::read_dir(folder(version).join("ledger")).unwrap() {
+        put(&format!("ledger/{}", entry.unwrap().file_name().to_str().unwrap()));
+    }
+    dir
+}
+
+fn boot_options(boot: i64) -> OpenOptions {
+    OpenOptions { now: Timestamp(T0.0 + boot * 3_600_000), claim_bytes: 0, zero_bytes: 0, ..options() }
+}
+
+/// Writes the golden ledger.
+fn write() -> MemoryDir {
+    let damaged = golden("v1");
+    let last = "ledger/00000000000000000018.jsonl";
+    let mut bytes = damaged.files()[last].clone();
+    bytes.truncate(bytes.len() - 1500);
+    damaged.put(last, &bytes);
+    let repair = Repair::plan(&damaged, &mut |_, _| Ok(())).unwrap();
+    let dir = MemoryDir::new();
+    let signature = Signature { at: Timestamp(T0.0 + 7_000_000), by: "operator on host-1, orchctl 0.1.0".into() };
+    repair.carry_out(Arc::new(dir.clone()), signature).unwrap();
+    let (mut opened, _) = open_with(&dir, boot_options(2)).unwrap();
+    support::commit(
+        &mut opened.ledger,
+        &[Event::QueuePaused { queue: "zeta".parse().unwrap(), reason: "checks".into() }],
+    );
+    opened.ledger.close().unwrap();
+    dir
+}
+
+fn files(dir: &MemoryDir) -> BTreeMap<String, Vec<u8>> {
+    let kept = |name: &String| name != "LOCK" && !name.starts_with("quarantine/");
+    dir.files().into_iter().filter(|(name, _)| kept(name)).collect()
+}
+
+#[test]
+fn this_version_writes_the_same_bytes() {
+    let written = files(&write());
+    if std::env::var_os("ORCH_BLESS").is_some() {
+        for (name, bytes) in &written {
+            let path = folder("v2").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+    let golden = files(&golden("v2"));
+    assert_eq!(written.keys().collect::<Vec<_>>(), golden.keys().collect::<Vec<_>>());
+    for (name, bytes) in &golden {
+        assert_eq!(String::from_utf8_lossy(&written[name]), String::from_utf8_lossy(bytes), "{name}");
+    }
+}
+
+#[test]
+fn this_version_replays_it_and_goes_on_in_its_format() {
+    let dir = golden("v2");
+    let report = verify_in(&dir, 2, &|_, _| {}).unwrap();
+    assert_eq!((report.findings, report.tail, report.boots), (vec![], Tail::Clean, 3));
+    assert_eq!(report.events["ledger_repaired"], 1);
+    assert_eq!(report.link.chain.to_string(), LAST_CHAIN);
+    let mut state = State::default();
+    let shared: Arc<dyn Dir> = Arc::new(dir.clone());
+    let mut apply = |record: &Record, _: &Position| state.apply(record).map_err(|error| error.to_string());
+    drop(Ledger::open_in(shared, boot_options(9), &mut apply).unwrap());
+    assert_eq!(state.epoch(), 4);
+    let newest = dir.files().into_iter().rfind(|(name, _)| name.starts_with("ledger/")).unwrap().1;
+    assert!(String::from_utf8_lossy(&newest).contains("\"format\":2"), "a ledger keeps its format");
+}
+
+#[test]
+fn the_record_of_a_repair_is_no_event_of_format_1() {
+    let dir = MemoryDir::new();
+    let (mut opened, _) = open_with(&dir, boot_options(0)).unwrap();
+    let event = Event::LedgerRepaired {
+        lost_from: orch_core::id::Seq(3),
+        lost_to: None,
+        reason: String::new(),
+        by: String::new(),
+    };
+    support::commit(&mut opened.ledger, &[paused("before"), event]);
+    drop(opened);
+    let text = support::refusal(&dir);
+    assert!(text.contains("expected an event of format 1, as the segment says, found ledger_repaired"), "{text}");
+    assert!(verify_in(&dir, 1, &|_, _| {}).unwrap().findings[0].to_string().contains("format 2"), "{text}");
+}
