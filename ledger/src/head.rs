@@ -148,9 +148,15 @@ impl HeadFile {
         Ok(Self { file, generation: 1 })
     }
 
-    /// Goes on after what was read.
+    /// Goes on after what was read, made durable: the newest slot may be in the page cache only, and were it torn
+    /// together with the next one, none would be left. It is written again because a sync of it may have failed, after
+    /// which the system takes it for clean.
     pub(crate) fn open(dir: &dyn Dir, newest: &Head) -> io::Result<Self> {
-        Ok(Self { file: dir.open(layout::HEAD, Access::Write)?, generation: newest.generation })
+        let file = dir.open(layout::HEAD, Access::Write)?;
+        let generation = newest.generation;
+        disk::write_all_at(&*file, &encode(newest), generation % 2 * SLOT as u64)?;
+        file.sync_data()?;
+        Ok(Self { file, generation })
     }
 
     /// Writes the slot that is not the newest. Durable only after [`HeadFile::sync`], which must come before the next

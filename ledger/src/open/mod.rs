@@ -119,12 +119,10 @@ impl Ledger {
         let (identity, head) = identify(&*dir, &options, &mut report)?;
         let examined = examine(&*dir, &identity.ledger, &head, replay).map_err(|e| failed.check(e))?;
         report.newline_added = examined.last.as_ref().is_some_and(|segment| segment.newline_missing);
-        report.quarantined = mend(&*dir, &examined).map_err(|e| failed.io("mend the last segment", e))?;
+        report.quarantined = mend(&*dir, &examined, &head).map_err(|e| failed.io("mend the last segment", e))?;
         report.unfinished_segment_removed =
             remove_if_there(&*dir, layout::NEXT_TMP).map_err(|e| failed.io("remove an unfinished segment", e))?;
-        let head_file = HeadFile::open(&*dir, &head).map_err(|e| failed.io("open HEAD", e))?;
-        // The newest slot may be in the page cache only. Were it torn together with the next one, none would be left.
-        head_file.sync().map_err(|e| failed.io("sync HEAD", e))?;
+        let head_file = HeadFile::open(&*dir, &head).map_err(|e| failed.io("make HEAD durable", e))?;
         let epoch = examined.epoch + 1;
         lock.describe(options.pid, &options.host, epoch);
         let mut ledger = Ledger::start(dir, lock, options, identity, head_file, head.batch, &examined);

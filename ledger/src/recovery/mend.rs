@@ -1,16 +1,25 @@
 //! Takes a torn tail away, and makes durable what was found.
 //!
 //! The tail is kept in the quarantine before it is cut off. Every step can be interrupted and done again.
+//!
+//! What was found may lie in the page cache only, because the process was killed before its sync, or because the sync
+//! failed and the process ended, as it must. In the second case Linux takes the pages for clean: a sync now would
+//! succeed and write nothing, and the next loss of power would take records that were answered for since. So what HEAD
+//! does not vouch for is written once more, the same bytes to the same place, before it is synced.
 
 use std::io;
 
 use orch_core::seeded::{self, Bug};
 
-use crate::disk::{self, Access, Dir};
+use crate::disk::{self, Access, Dir, File};
+use crate::head::Head;
 use crate::layout;
 
 use super::Sign;
 use super::examine::{Examined, Torn};
+
+/// How much is written again at once.
+const BLOCK: usize = 1 << 20;
 
 /// A torn tail that was put away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +36,9 @@ pub struct Quarantined {
     pub sign: Sign,
 }
 
-/// Brings the last segment to the end of its last whole batch, and syncs it and its directory even if there was
-/// nothing to do: after a crash of the process the end may be in the page cache only, and what is answered from it
-/// must be durable.
-pub(crate) fn mend(dir: &dyn Dir, examined: &Examined) -> io::Result<Option<Quarantined>> {
+/// Brings the last segment to the end of its last whole batch, and makes it and its directory durable even if there
+/// was nothing to do. `head` is what HEAD names.
+pub(crate) fn mend(dir: &dyn Dir, examined: &Examined, head: &Head) -> io::Result<Option<Quarantined>> {
     let Some(segment) = &examined.last else { return Ok(None) };
     let name = layout::segment(segment.first);
     let file = dir.open(&name, Access::Write)?;
@@ -44,9 +52,25 @@ pub(crate) fn mend(dir: &dyn Dir, examined: &Examined) -> io::Result<Option<Quar
     } else if segment.len > segment.whole && !seeded::on(Bug::TornLineKept) {
         file.set_len(segment.whole)?;
     }
+    let vouched = if head.segment == segment.first { head.offset } else { 0 };
+    write_again(&*file, vouched, segment.whole)?;
     file.sync_all()?;
     dir.sync_dir(layout::LEDGER)?;
     Ok(quarantined)
+}
+
+/// Writes the bytes from `at` to `end` as they are, so that the next sync is about them.
+fn write_again(file: &dyn File, mut at: u64, end: u64) -> io::Result<()> {
+    let mut block = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(BLOCK)];
+    while at < end {
+        let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(block.len());
+        if disk::read_full_at(file, &mut block[..len], at)? < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        disk::write_all_at(file, &block[..len], at)?;
+        at += len as u64;
+    }
+    Ok(())
 }
 
 fn put_away(dir: &dyn Dir, segment: &str, offset: u64, torn: &Torn) -> io::Result<Quarantined> {

@@ -2,6 +2,10 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+pub mod long;
+pub mod power_loss;
+pub mod replay;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

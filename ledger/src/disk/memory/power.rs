@@ -110,17 +110,28 @@ fn platter(inode: &Inode, decide: &mut Decide<'_>) -> Content {
         possible.push(now.len);
     }
     let len = possible[decide(Question::Length, possible.len())];
-    for (sector, state) in unsynced {
-        let last = now.sector(*sector);
-        let versions: Vec<&Sector> = state.between.iter().chain([&last]).collect();
-        if let Some(version) = decide(Question::Sector, versions.len() + 1).checked_sub(1) {
-            content.set_sector(*sector, versions[version].clone());
+    for (sector, state) in unsynced.range(..len.div_ceil(SECTOR)) {
+        let mut versions = vec![durable.sector(*sector)];
+        for version in state.between.iter().cloned().chain([now.sector(*sector)]) {
+            // What was written over with the same bytes leaves nothing to decide.
+            if !versions.iter().any(|other| same(other, &version)) {
+                versions.push(version);
+            }
+        }
+        if versions.len() > 1 {
+            let version = decide(Question::Sector, versions.len());
+            content.set_sector(*sector, versions.swap_remove(version));
         }
     }
     // Sectors of a longer past are cut off, and what is behind the end is zero.
     content.len = content.len.max(now.len).max(len);
     content.set_len(len);
     content
+}
+
+fn same(a: &Sector, b: &Sector) -> bool {
+    let bytes = |sector: &Sector| sector.as_ref().map_or([0; SECTOR], |sector| **sector);
+    bytes(a) == bytes(b)
 }
 
 /// How the un-synced sectors of one file fare: chance alone would hardly ever keep or lose all of many.

@@ -1,0 +1,16 @@
+//! A case that fails says how to see it fail again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Runs a case; if it panics, names the command that runs it again.
+pub fn told<T>(command: &str, case: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(case)).unwrap_or_else(|panic| {
+        eprintln!("to see this again: {command}");
+        resume_unwind(panic)
+    })
+}
+
+/// The command of a round of losses of power.
+pub fn power_loss(seed: u64) -> String {
+    format!("cargo run --release -p orch-ledger --example power_loss -- --seed {seed} --rounds 1")
+}
