@@ -118,3 +118,17 @@ fn a_folder_without_a_ledger_is_not_verified() {
     let error = verify(folder.path(), 1, &|_, _| {}).unwrap_err();
     assert!(error.to_string().starts_with("there is no ledger in /"), "{error}");
 }
+
+#[test]
+fn a_directory_is_made_with_its_parents() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = RealDir::new(&folder.path().join("a/b/data"));
+    for _ in 0..2 {
+        dir.create_dir("").unwrap();
+        dir.create_dir("ledger").unwrap();
+    }
+    dir.create_new("ledger/x").unwrap();
+    assert_eq!(dir.list("ledger").unwrap(), ["x"]);
+    let not_a_directory = RealDir::new(&folder.path().join("a/b/data/ledger/x/y"));
+    assert!(not_a_directory.create_dir("").is_err());
+}

@@ -44,15 +44,19 @@ impl Dir for RealDir {
 
     fn create_dir(&self, name: &str) -> io::Result<()> {
         let path = self.at(name);
-        if path.is_dir() {
-            return Ok(());
+        let missing: Vec<&Path> = path.ancestors().take_while(|dir| !is_there(dir)).collect();
+        // A process that was killed here may have left the last one that is there without a durable entry. Who may not
+        match path.ancestors().nth(missing.len()).map_or(Ok(()), sync_parent) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            Ok(()) | Err(_) => {}
         }
-        fs::create_dir_all(&path)?;
-        // The new entry is the parent's to make durable.
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
-            Some(_) | None => fs::File::open(".")?.sync_all(),
+        for dir in missing.into_iter().rev() {
+            match fs::create_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => sync_parent(dir)?,
+            }
         }
+        Ok(())
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
@@ -89,6 +93,21 @@ impl Dir for RealDir {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.at(name))
+    }
+}
+
+/// The empty path is the working directory.
+fn is_there(dir: &Path) -> bool {
+    dir.as_os_str().is_empty() || dir.is_dir()
+}
+
+/// Makes the entry of a directory durable, which is its parent's.
+fn sync_parent(dir: &Path) -> io::Result<()> {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => fs::File::open(".")?.sync_all(),
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        // The root, or the working directory, which somebody else made.
+        None => Ok(()),
     }
 }
 
