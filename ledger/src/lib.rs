@@ -8,6 +8,7 @@
 //! Where to look: [`mod@line`] has the bytes of a line, [`chain`] what binds batches, [`writer`] the write path, `recovery`
 //! what happens at a start, [`reader`] following the files beside a writer, [`mod@verify`] checking them offline.
 
+pub mod backup;
 pub mod chain;
 pub mod disk;
 pub mod fault;

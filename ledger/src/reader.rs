@@ -88,6 +88,11 @@ impl Follower {
         }
     }
 
+    /// A follower of the same ledger whose first line is that of `from`.
+    pub(crate) fn at(self, from: Seq) -> Self {
+        Self::new_in(self.dir, from)
+    }
+
     /// The seq of the next line.
     pub fn next_seq(&self) -> Seq {
         self.next

@@ -74,7 +74,7 @@ pub(crate) fn examine(
 }
 
 /// Checks the segments one after the other, each from where the one before it ended.
-fn walk(
+pub(crate) fn walk(
     dir: &dyn Dir,
     ledger: &str,
     firsts: &[Seq],

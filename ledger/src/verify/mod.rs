@@ -120,8 +120,22 @@ pub fn verify_in(
     threads: usize,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<VerifyReport, VerifyError> {
+    let running = lock::is_held(dir).map_err(|source| VerifyError::Io { dir: dir.path().to_owned(), source })?;
+    check(dir, running, threads, progress)
+}
+
+/// Checks up to what HEAD names: what stands behind it in the last segment may be anything.
+pub(crate) fn verify_up_to_head(dir: &dyn Dir) -> Result<VerifyReport, VerifyError> {
+    check(dir, true, 1, &|_, _| {})
+}
+
+fn check(
+    dir: &dyn Dir,
+    running: bool,
+    threads: usize,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<VerifyReport, VerifyError> {
     let failed = |source: io::Error| VerifyError::Io { dir: dir.path().to_owned(), source };
-    let running = lock::is_held(dir).map_err(failed)?;
     let mut report = Report::new(dir, running);
     let firsts = report.survey().map_err(failed)?;
     match &report.out.identity {

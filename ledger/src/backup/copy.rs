@@ -1,0 +1,98 @@
+//! A backup from a data directory, beside its running orchestrator too.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use orch_core::id::Seq;
+use orch_core::record::knows_format;
+
+use crate::chain::Link;
+use crate::disk::Dir;
+use crate::disk::real::RealDir;
+use crate::fault::{Place, Refusal};
+use crate::head::durable_head;
+use crate::identity;
+use crate::layout;
+use crate::reader::Follower;
+
+use super::{BackedUp, Backup, BackupError, failed};
+
+/// Backs up the ledger in `from`, up to what HEAD names as durable now, into `to`. Takes no lock there. `progress` is
+/// told how many records of how many are done.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<BackedUp, BackupError> {
+    copy_in(Arc::new(RealDir::new(from)), Arc::new(RealDir::new(to)), progress)
+}
+
+/// The same, on any disk.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_in(
+    from: Arc<dyn Dir>,
+    to: Arc<dyn Dir>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<BackedUp, BackupError> {
+    let identity = match identity::read(&*from).map_err(failed(&*from, "read LEDGER_ID"))? {
+        None => return Err(BackupError::NoLedger { dir: from.path().to_owned() }),
+        Some(Ok(identity)) if knows_format(identity.format) => identity,
+        Some(Ok(identity)) => {
+            return Err(BackupError::Format { dir: from.path().to_owned(), found: identity.format });
+        }
+        Some(Err(fault)) => {
+            let refusal = Refusal { dir: from.path().to_owned(), place: Place::file(layout::LEDGER_ID), fault };
+            return Err(BackupError::Source { refusal: Box::new(refusal) });
+        }
+    };
+    let target = durable_head(&*from).map_err(|error| source_head(&*from, error))?.link();
+    let backup = Backup::begin(to, &identity.ledger, target)?;
+    feed(backup, Follower::new_in(from, Seq(1)), progress)
+}
+
+/// A HEAD that says nothing is damage of the source.
+fn source_head(from: &dyn Dir, error: io::Error) -> BackupError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<crate::Fault>()) {
+        Some(fault) => {
+            let (dir, place) = (from.path().to_owned(), Place::file(layout::HEAD));
+            BackupError::Source { refusal: Box::new(Refusal { dir, place, fault: fault.clone() }) }
+        }
+        None => failed(from, "read HEAD")(error),
+    }
+}
+
+/// Gives a backup what it wants from files.
+pub(super) fn feed(
+    mut backup: Backup,
+    from: Follower,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<BackedUp, BackupError> {
+    /// How often progress is told, in records.
+    const STEP: u64 = 4096;
+    let Link { seq: target, .. } = backup.target;
+    let before = backup.before.seq;
+    if before > target {
+        return meet_ahead(backup, from);
+    }
+    let mut follower = from.at(backup.start());
+    while let Some(line) = follower.next_line(target)? {
+        backup.take(line.raw())?;
+        if line.seq.0 % STEP == 0 {
+            progress(line.seq.0 - before.0, target.0 - before.0);
+        }
+    }
+    backup.finish()
+}
+
+/// The backup holds more than HEAD names: HEAD lags by a batch while an orchestrator is busy. Or the ledger was put
+/// back to an older state.
+fn meet_ahead(mut backup: Backup, from: Follower) -> Result<BackedUp, BackupError> {
+    let mut follower = from.at(backup.start());
+    let before = backup.before.seq;
+    if let Ok(Some(line)) = follower.next_line(before) {
+        backup.take(line.raw())?;
+    }
+    backup.finish()
+}
