@@ -23,6 +23,10 @@ const FULL_BYTES: usize = 16 << 20;
 /// Space that is asked of the disk before a batch is decided, beyond what is reserved already.
 const RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// After a write that found no space although it had been reserved (where the file system cannot reserve, or has a
+/// quota), the next one is tried so much later. Until then everybody sees that the ledger is read-only.
+const WRITE_AGAIN: Span = Span(1000);
+
 impl Engine {
     /// Runs a batch of commands. Decide and apply all of them; one write and one sync; then the answers.
     ///
@@ -90,7 +94,10 @@ impl Engine {
     /// Rolls a full segment and reserves space, so that a full disk shows before anything is decided.
     fn make_room(&mut self, now: Now) -> Result<(), Fatal> {
         match self.roll_and_reserve(now) {
+            // Room was promised before and was not there: only a write can tell, and not with every batch.
+            Ok(()) if self.write_again.is_some_and(|at| at > now.tick) => Ok(()),
             Ok(()) => {
+                self.write_again = None;
                 if let Some(reason) = self.read_only.take() {
                     tracing::info!(reason, "the ledger can be written again");
                 }
@@ -192,6 +199,7 @@ impl Engine {
                         command.refuse(CallError::ReadOnly(reason.clone()));
                     }
                     self.turn_read_only(reason);
+                    self.write_again = Some(now.tick.plus(WRITE_AGAIN));
                     return Ok(self.state.last_seq());
                 }
                 Err(error @ CommitError::Fatal { .. }) => return Err(error.into()),

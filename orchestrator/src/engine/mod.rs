@@ -25,7 +25,7 @@ use orch_core::liveness::{Liveness, Registration};
 use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
 use orch_core::state::{Decision, JobState, State};
-use orch_core::time::{Now, Span};
+use orch_core::time::{Now, Span, Tick};
 use orch_ledger::disk::Dir;
 use orch_ledger::disk::real::RealDir;
 use orch_ledger::{Ledger, OpenError, OpenOptions, RecoveryReport};
@@ -53,6 +53,8 @@ pub struct Engine {
     wake: bool,
     /// Why nothing can be written, while nothing can be.
     read_only: Option<String>,
+    /// A write found no space that had been reserved: when the next one is tried.
+    write_again: Option<Tick>,
 }
 
 /// An engine, and what was found when its ledger was opened.
@@ -104,6 +106,7 @@ impl Engine {
             waiting: VecDeque::new(),
             wake: false,
             read_only: None,
+            write_again: None,
         };
         // Every lease that was open when the last boot ended gets one full time to live.
         let open: Vec<LeaseId> = engine.state.leases().keys().copied().collect();
