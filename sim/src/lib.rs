@@ -2,6 +2,8 @@
 //!
 //! [`checker`] is the one judge: it compares what clients were told with what the ledger says, and the ledger with
 //! itself. Everything that tries to break the system (the simulation, kill loops over real processes, damaged disks)
-//! ends by asking it.
+//! ends by asking it. [`world`] is the simulation: a seed is a run.
 
 pub mod checker;
+pub mod seeds;
+pub mod world;

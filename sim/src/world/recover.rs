@@ -1,0 +1,109 @@
+//! The end of the faults, and what must come to be after it.
+
+use orch_core::id::JobId;
+use orch_core::state::{JobState, State};
+
+use super::call::Call;
+use super::faults::Weather;
+use super::jobs::{QUEUES, TTL};
+use super::{Happening, Party, World};
+use crate::checker::Rule;
+
+/// How long after the faults everything that is open must be leased again.
+const ALIVE_WITHIN: u64 = 3 * TTL;
+
+/// How long after the faults everything must have ended.
+const DONE_WITHIN: u64 = 150_000;
+
+impl World {
+    /// Everything works from now on.
+    pub(super) fn faults_end(&mut self) {
+        self.trace.step(self.now, format_args!("the faults end"));
+        self.calm = true;
+        self.weather = Weather::default();
+        self.stalled_until = self.now;
+        self.process.wall_off = 0;
+        self.process.dir.set_capacity(None);
+        self.process.heal_disk();
+        self.power = false;
+        if self.process.engine.is_none() {
+            self.at(self.now + 1, Happening::OrchestratorStarts);
+        } else {
+            let now = self.now;
+            self.engine_by(now);
+        }
+        for worker in 0..self.workers.len() {
+            let sim = &mut self.workers[worker];
+            sim.frozen_until = sim.frozen_until.min(self.now);
+            sim.cut_off_until = 0;
+            self.at(self.now + 1, Happening::WorkerStarts { worker, renamed: false });
+        }
+        for queue in QUEUES {
+            if let Ok(queue) = orch_core::id::QueueName::new(queue) {
+                let call = Call::Resume { queue };
+                let id = self.calls(Party::People, 0, call.clone());
+                self.people.asks(id, call, self.now);
+            }
+        }
+    }
+
+    /// Three times the time to live after the faults no job may wait for a worker any more, or be held by nobody.
+    pub(super) fn check_alive(&mut self) {
+        if !self.calm || self.alive_checked {
+            return;
+        }
+        let Some(engine) = &self.process.engine else { return };
+        let state = engine.state();
+        if self.open_at_end.is_none() {
+            let open: Vec<JobId> = state.held_jobs().into_iter().filter(|job| state.is_open(*job)).collect();
+            self.open_at_end = Some((state.last_seq().0, open));
+        }
+        if self.now < self.until + ALIVE_WITHIN {
+            return;
+        }
+        self.alive_checked = true;
+        let Some((last, jobs)) = &self.open_at_end else { return };
+        let waits = |job: &JobId| match state.job(*job).map(|job| &job.state) {
+            None | Some(JobState::Failed { .. } | JobState::Blocked { .. } | JobState::Delayed { .. }) => None,
+            Some(JobState::Ready) => Some(format!("job {job} is ready and nobody takes it")),
+            Some(JobState::Leased { lease }) if lease.get() <= *last => {
+                Some(format!("job {job} is held under lease {lease}, from before the end of the faults"))
+            }
+            Some(JobState::Leased { .. }) => None,
+        };
+        let waiting: Vec<String> = jobs.iter().filter_map(waits).collect();
+        for message in waiting {
+            self.wrong(Rule::Liveness, message);
+        }
+    }
+
+    /// Whether nothing is left to do; something is wrong if that takes too long.
+    pub(super) fn all_done(&mut self) -> bool {
+        let Some(engine) = &self.process.engine else { return false };
+        let state = engine.state();
+        let open: Vec<JobId> = state.held_jobs().into_iter().filter(|job| state.is_open(*job)).collect();
+        let horizon = self.process.now(self.until + DONE_WITHIN).wall;
+        let left: Vec<JobId> = open.into_iter().filter(|job| !waits_for_long(state, *job, horizon, 0)).collect();
+        if left.is_empty() && self.people.content() {
+            return true;
+        }
+        if self.now > self.until + DONE_WITHIN {
+            let message =
+                format!("the run does not end: jobs {left:?} are open, people are content: {}", self.people.content());
+            self.wrong(Rule::Liveness, message);
+            return true;
+        }
+        false
+    }
+}
+
+/// Whether a job waits, or waits for one that waits, until a time that the wall clock showed while it was wrong.
+fn waits_for_long(state: &State, job: JobId, horizon: orch_core::time::Timestamp, depth: u32) -> bool {
+    match state.job(job).map(|job| &job.state) {
+        Some(JobState::Delayed { until }) => *until > horizon,
+        Some(JobState::Blocked { waiting_on }) => {
+            depth < 16 && waiting_on.iter().any(|on| waits_for_long(state, *on, horizon, depth + 1))
+        }
+        Some(JobState::Ready | JobState::Leased { .. } | JobState::Failed { .. }) | None => false,
+    }
+}
