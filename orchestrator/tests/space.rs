@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use orch_core::id::QueueName;
+use orch_core::id::{QueueName, WorkerId};
 use orch_core::queue::QueueSpec;
 use orch_core::state::Submission;
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use orch_ledger::OpenOptions;
 use orch_ledger::disk::memory::{Call, MemoryDir, Mishap, errno};
-use orch_orchestrator::engine::commands::admin::Submit;
+use orch_orchestrator::engine::commands::admin::{Submit, WaitJobs};
+use orch_orchestrator::engine::commands::worker::Heartbeat;
 use orch_orchestrator::engine::{CallError, Engine, envelope};
 
 fn at(ms: u64) -> Now {
@@ -59,4 +60,27 @@ fn a_write_without_space_keeps_the_engine_read_only_until_the_next_try() {
     assert!(engine.read_only().is_none());
     let queues: Vec<&str> = engine.state().queues().keys().map(QueueName::as_str).collect();
     assert_eq!(queues, ["after", "before"]);
+}
+
+#[test]
+fn who_only_looks_is_answered_beside_a_write_that_is_refused() {
+    let disk = MemoryDir::new();
+    let options = OpenOptions::new(at(0).wall, "test", "host", 1);
+    let opened = Engine::open_in(Arc::new(disk.clone()), options, Span::seconds(120), at(0)).unwrap();
+    let mut engine = opened.engine;
+    disk.set_hook(|call, _| matches!(call, Call::Write { .. }).then_some(Mishap::Error(errno::ENOSPC)));
+
+    let queues = vec![QueueSpec::new(QueueName::new("q").unwrap())];
+    let (submit, refused) = envelope(Submit(Submission { queues, ..Submission::default() }));
+    let (wait, waited) = envelope(WaitJobs { jobs: Vec::new(), queue: None, wait: Span(0), until: None });
+    let worker = WorkerId::new("w").unwrap();
+    let (heartbeat, beaten) = envelope(Heartbeat { worker, leases: Vec::new(), last_receipt: None });
+    engine.run_batch(vec![wait, submit, heartbeat], at(10)).unwrap();
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        assert!(matches!(refused.answer().await, Err(CallError::ReadOnly(_))));
+        assert_eq!(waited.answer().await.unwrap().answer, 0);
+        assert_eq!(beaten.answer().await.unwrap().answer, None);
+    });
 }

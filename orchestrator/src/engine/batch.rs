@@ -43,7 +43,8 @@ impl Engine {
             self.record(due, now);
         }
         let mut answered: Vec<Box<dyn Pending>> = Vec::with_capacity(commands.len());
-        for command in commands {
+        let (writes, mut looks): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| command.writes());
+        for command in writes {
             self.commit_if_full(&mut answered, now)?;
             self.run(command, now, &mut answered);
         }
@@ -51,13 +52,26 @@ impl Engine {
             self.commit_if_full(&mut answered, now)?;
             // Not "is anything staged": what this batch recorded may have been committed on the way.
             let changed = self.wake || self.state.last_seq() != before;
-            if changed || command.is_abandoned() || command.wake_at().is_none_or(|at| at <= now.tick) {
+            if !(changed || command.is_abandoned() || command.wake_at().is_none_or(|at| at <= now.tick)) {
+                self.waiting.push_back(command);
+            } else if command.writes() {
                 self.run(command, now, &mut answered);
             } else {
-                self.waiting.push_back(command);
+                looks.push(command);
             }
         }
         self.wake = false;
+        self.commit(answered, now)?;
+        self.answer_looks(looks, now)
+    }
+
+    /// Runs what only looks, on what is durable: it has its answer also while nothing can be written. A heartbeat may
+    /// record after all that a grant never arrived.
+    fn answer_looks(&mut self, looks: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
+        let mut answered = Vec::with_capacity(looks.len());
+        for command in looks {
+            self.run(command, now, &mut answered);
+        }
         self.commit(answered, now)
     }
 
