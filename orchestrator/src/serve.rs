@@ -6,6 +6,8 @@
 
 mod health;
 
+pub use health::Standing;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use orch_proto::v1::worker_service_server::WorkerServiceServer;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -26,6 +29,7 @@ use crate::engine::commands::admin::WaitJobs;
 use crate::engine::{self, Clock, Engine, EngineThread, Fatal, Handle, OpenedEngine};
 use crate::grpc::admin::{About, Admin};
 use crate::grpc::worker::Workers;
+use crate::http::{self, Sources};
 use crate::index::{Follower, FollowerOptions, LedgerSource, directory};
 use crate::logs::JobLogs;
 
@@ -129,7 +133,9 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let logs = JobLogs::new(&data);
     let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after);
-    let server = server(&about.config, admin, workers, handle, listener, stopping.clone()).await?;
+    let standing = health::watch(handle.clone(), stopping.clone()).await;
+    let sources = Sources { handle, index: index.index(), data, standing };
+    let server = server(&about.config, admin, workers, sources, listener, stopping.clone()).await?;
     tracing::info!(%local_addr, ledger = %started.ledger, epoch = started.epoch, seq = started.seq, "the orchestrator listens");
     Ok(Running { local_addr, started, engine, index, server, stopping })
 }
@@ -263,12 +269,12 @@ fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The gRPC server on one port: both services, health and reflection, with every limit set.
+/// The server on one port: both services, health, reflection, probes and metrics, with every limit set.
 async fn server(
     config: &OrchestratorConfig,
     admin: Admin,
     workers: Workers,
-    handle: Handle,
+    sources: Sources,
     listener: TcpListener,
     stopping: CancellationToken,
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
@@ -277,8 +283,15 @@ async fn server(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|error| StartError::Reflection(error.into()))?;
-    let health = health::service(handle, stopping.clone()).await;
+    let health = health::service(sources.standing.clone()).await;
+    let grpc = Routes::new(reflection)
+        .add_service(health)
+        .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let routes = Routes::from(http::routes(grpc.into_axum_router(), sources));
     let router = Server::builder()
+        // Probes and Prometheus speak HTTP/1.
+        .accept_http1(true)
         .max_concurrent_streams(config.max_streams)
         // More streams that a peer opens only to reset them than this, and its connection is closed.
         .http2_max_pending_accept_reset_streams(Some(64))
@@ -290,10 +303,7 @@ async fn server(
         .initial_connection_window_size(8 << 20)
         // Long polls end after a minute; nothing else takes so long before its first answer.
         .timeout(Duration::from_secs(120))
-        .add_service(reflection)
-        .add_service(health)
-        .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES));
+        .add_routes(routes);
     let stopped = stopping.cancelled_owned();
     // The builder's options for sockets hold only for those that it binds itself. Without "no delay" every small answer
     // waits 40 ms for the peer's delayed acknowledgement.

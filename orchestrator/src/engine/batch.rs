@@ -1,5 +1,7 @@
 //! One batch: the order of steps that keeps data safe.
 
+use std::time::Instant;
+
 use orch_core::id::{LeaseId, Seq, WorkerId};
 use orch_core::liveness::Due;
 use orch_core::record::ExpiryCause;
@@ -202,9 +204,14 @@ impl Engine {
         if seeded::on(Bug::AckBeforeSync) {
             answered.drain(..).for_each(|command| command.finish(self));
         }
-        if self.ledger.staged_records() > 0 {
+        let staged = self.ledger.staged_records();
+        if staged > 0 {
+            let began = Instant::now();
             match self.ledger.commit() {
-                Ok(commit) => self.receipts.note(commit.last, commit.chain),
+                Ok(commit) => {
+                    self.measures.committed(staged, began.elapsed());
+                    self.receipts.note(commit.last, commit.chain);
+                }
                 Err(CommitError::NoSpace(no_space)) => {
                     // The bytes are gone again; the state ran ahead of them and is made anew from what is durable.
                     self.rebuild(now)?;
@@ -219,7 +226,10 @@ impl Engine {
                 Err(error @ CommitError::Fatal { .. }) => return Err(error.into()),
             }
         }
+        let answer_at = Instant::now();
         for command in answered {
+            let (name, since) = command.handed_in();
+            self.measures.answered(name, answer_at.saturating_duration_since(since));
             command.finish(self);
         }
         Ok(self.state.last_seq())

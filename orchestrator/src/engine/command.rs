@@ -1,5 +1,7 @@
 //! Commands as the engine runs them: decide now, answer after the sync.
 
+use std::time::Instant;
+
 use orch_core::id::Seq;
 use orch_core::receipt::Receipt;
 use orch_core::time::{Now, Tick};
@@ -44,6 +46,8 @@ pub trait Pending: Send {
     fn is_abandoned(&self) -> bool;
     /// When it must be run again, if it waits.
     fn wake_at(&self) -> Option<Tick>;
+    /// The name of its type, and when it was handed in.
+    fn handed_in(&self) -> (&'static str, Instant);
 }
 
 type Reply<A> = oneshot::Sender<Result<Replied<A>, CallError>>;
@@ -53,6 +57,7 @@ pub(super) struct Envelope<C: Command> {
     command: C,
     answer: Option<(C::Answer, Option<Seq>)>,
     wake_at: Option<Tick>,
+    handed_in: Instant,
     reply: Reply<C::Answer>,
     /// Room in the engine's bounded queue, given back when the envelope is dropped; none outside of a queue.
     _room: Option<OwnedSemaphorePermit>,
@@ -60,7 +65,7 @@ pub(super) struct Envelope<C: Command> {
 
 impl<C: Command> Envelope<C> {
     pub(super) fn new(command: C, reply: Reply<C::Answer>, room: Option<OwnedSemaphorePermit>) -> Self {
-        Self { command, answer: None, wake_at: None, reply, _room: room }
+        Self { command, answer: None, wake_at: None, handed_in: Instant::now(), reply, _room: room }
     }
 }
 
@@ -104,5 +109,9 @@ impl<C: Command> Pending for Envelope<C> {
 
     fn wake_at(&self) -> Option<Tick> {
         self.wake_at
+    }
+
+    fn handed_in(&self) -> (&'static str, Instant) {
+        (std::any::type_name::<C>(), self.handed_in)
     }
 }

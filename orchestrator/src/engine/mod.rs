@@ -8,6 +8,7 @@ mod batch;
 mod command;
 pub mod commands;
 mod handle;
+mod measures;
 mod receipts;
 #[cfg(feature = "seeded-bugs")]
 mod seeded;
@@ -34,6 +35,7 @@ use orch_proto::v1::Hardware;
 pub use batch::Fatal;
 pub use command::{Command, Pending, Step};
 pub use handle::{Begun, CallError, Handle, Replied, envelope};
+pub use measures::{Brought, Measures};
 pub use thread::{Clock, EngineThread, spawn};
 
 /// What a worker says of itself, with the hardware as the wire describes it: the engine only keeps it for listings.
@@ -55,6 +57,7 @@ pub struct Engine {
     read_only: Option<String>,
     /// A write found no space that had been reserved: when the next one is tried.
     write_again: Option<Tick>,
+    measures: Measures,
 }
 
 /// An engine, and what was found when its ledger was opened.
@@ -107,6 +110,7 @@ impl Engine {
             wake: false,
             read_only: None,
             write_again: None,
+            measures: Measures::default(),
         };
         // Every lease that was open when the last boot ended gets one full time to live.
         let open: Vec<LeaseId> = engine.state.leases().keys().copied().collect();
@@ -134,6 +138,11 @@ impl Engine {
     /// Why nothing can be written, while nothing can be.
     pub fn read_only(&self) -> Option<&str> {
         self.read_only.as_deref()
+    }
+
+    /// What was measured since the start.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// The receipt for a durable record, as far back as receipts are remembered.
@@ -166,6 +175,7 @@ impl Engine {
             {
                 self.liveness.unwatch(*lease);
             }
+            self.measures.note(&record, &self.state);
             self.state.apply(&record).expect("the state applies what it decided");
             self.follow(&record, now);
         }

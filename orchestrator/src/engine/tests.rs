@@ -1,29 +1,17 @@
 //! The engine without its thread: what a batch does with the commands that wait.
 
-use std::sync::Arc;
-
 use orch_core::id::{Kind, QueueName, WorkerId};
 use orch_core::job::{JobSpec, Payload};
 use orch_core::queue::QueueSpec;
 use orch_core::state::{LeaseRequest, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use orch_ledger::OpenOptions;
-use tokio::sync::oneshot::{Receiver, channel};
 
-use super::command::Envelope;
 use super::commands::admin::{ImportJobs, Submit};
 use super::commands::worker::{LeaseAnswer, LeaseJobs, RegisterWorker};
-use super::{CallError, Command, Engine, Pending, Replied, WorkerRegistration};
+use super::{Engine, WorkerRegistration, envelope};
 
 const NOW: Now = Now { wall: Timestamp(1_000_000), tick: Tick(0) };
-
-type Answer<C> = Receiver<Result<Replied<<C as Command>::Answer>, CallError>>;
-
-fn envelope<C: Command>(command: C) -> (Box<dyn Pending>, Answer<C>) {
-    let room = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
-    let (reply, answer) = channel();
-    (Box::new(Envelope::new(command, reply, room)), answer)
-}
 
 #[test]
 fn a_batch_that_is_committed_half_way_wakes_who_waits() {
@@ -47,15 +35,15 @@ fn a_batch_that_is_committed_half_way_wakes_who_waits() {
         LeaseJobs { request: LeaseRequest { worker, kinds: vec![kind], max: 1 }, wait: Span::seconds(30), until: None };
     let (lease, mut leased) = envelope(lease);
     engine.run_batch(vec![envelope(define).0, envelope(register).0, lease], NOW).unwrap();
-    assert!(leased.try_recv().is_err(), "there is nothing to lease yet");
+    assert!(leased.try_answer().is_none(), "there is nothing to lease yet");
 
     // More than one commit takes: it is made durable before the waiting call is looked at.
     let large = Payload::from_value(&serde_json::Value::String("x".repeat(512 << 10)));
     let jobs = vec![JobSpec::new(queue, large); 40];
     let (import, mut imported) = envelope(ImportJobs(jobs));
     engine.run_batch(vec![import], NOW).unwrap();
-    assert!(imported.try_recv().unwrap().unwrap().answer.iter().all(Result::is_ok));
-    let LeaseAnswer::Granted { leases, .. } = leased.try_recv().expect("it was woken").unwrap().answer else {
+    assert!(imported.try_answer().unwrap().unwrap().answer.iter().all(Result::is_ok));
+    let LeaseAnswer::Granted { leases, .. } = leased.try_answer().expect("it was woken").unwrap().answer else {
         panic!("the worker is known")
     };
     assert_eq!(leases.len(), 1);

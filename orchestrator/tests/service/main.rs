@@ -3,6 +3,7 @@
 mod admin;
 mod bad_input;
 mod command;
+mod http;
 mod ledger;
 mod lifecycle;
 mod restart;

@@ -1,7 +1,6 @@
 //! What stands where: queues, workers, contracts, totals, the server itself.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use orch_core::id::{ContractName, LeaseId, WorkerId};
 use orch_core::liveness::{Order, Worker};
@@ -14,6 +13,7 @@ use tonic::Status;
 use super::{About, Admin, internal, not_found, refused};
 use crate::engine::Engine;
 use crate::index::IndexStatus;
+use crate::segments;
 
 impl Admin {
     pub(super) async fn queues(&self) -> Result<v1::ListQueuesResponse, Status> {
@@ -71,7 +71,8 @@ impl Admin {
         });
         let (counts, workers, oldest, mut ledger, queues) = seen.await.map_err(refused)?;
         let data = self.about.data.clone();
-        let sized = tokio::task::spawn_blocking(move || size(&data)).await.map_err(|error| internal(&error))?;
+        let sized =
+            tokio::task::spawn_blocking(move || segments::size(&data)).await.map_err(|error| internal(&error))?;
         (ledger.bytes, ledger.segments) = sized;
         let (jobs, candidates, attempts) = convert::totals(&counts);
         let IndexStatus { applied, kind, problem } = self.index.status();
@@ -175,13 +176,4 @@ fn held_lease(engine: &Engine, lease: LeaseId, now: Now) -> v1::HeldLease {
         note,
         expires_in_ms: left,
     }
-}
-
-/// Bytes and number of the segments, as the file system has them.
-fn size(data: &Path) -> (u64, u64) {
-    let Ok(files) = std::fs::read_dir(data.join(orch_ledger::layout::LEDGER)) else { return (0, 0) };
-    let is_segment = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".jsonl"));
-    let sizes = files.flatten().filter(|file| is_segment(&file.file_name()));
-    let sizes = sizes.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len());
-    sizes.fold((0, 0), |(bytes, segments), size| (bytes + size, segments + 1))
 }

@@ -1,0 +1,68 @@
+//! What is served beside gRPC on the same port, for probes and for Prometheus: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! `/healthz` is for whoever restarts a process that hangs: it fails only when the engine does not answer. `/readyz` is
+//! for whoever sends it work: it also fails, with the reason as its text, while nothing can be written.
+
+mod metrics;
+mod process;
+mod scrape;
+
+use std::path::PathBuf;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::watch;
+
+use crate::engine::Handle;
+use crate::index::Index;
+use crate::serve::Standing;
+
+/// What the routes ask.
+#[derive(Clone)]
+pub struct Sources {
+    /// The engine.
+    pub handle: Handle,
+    /// The index.
+    pub index: Index,
+    /// The data directory.
+    pub data: PathBuf,
+    /// How the orchestrator is.
+    pub standing: watch::Receiver<Standing>,
+}
+
+/// The text format of OpenMetrics, which Prometheus reads.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Adds the routes to those of gRPC.
+pub fn routes(grpc: Router, sources: Sources) -> Router {
+    let http = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(sources);
+    grpc.merge(http)
+}
+
+async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {
+    match &*sources.standing.borrow() {
+        Standing::Ready | Standing::Refusing(_) => (StatusCode::OK, "alive\n".to_owned()),
+        Standing::Dead(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+async fn readyz(State(sources): State<Sources>) -> (StatusCode, String) {
+    match &*sources.standing.borrow() {
+        Standing::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        Standing::Refusing(reason) | Standing::Dead(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+async fn metrics(State(sources): State<Sources>) -> Response {
+    match scrape::scrape(&sources).await {
+        Ok(scraped) => ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics::text(&scraped)).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}

@@ -1,0 +1,115 @@
+//! Probes and metrics, as Prometheus and a kubelet ask for them: plain HTTP/1 on the port of gRPC.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use orch_proto::v1;
+use orch_proto::v1::submit_results_request::Action;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::*;
+
+/// Status, head and body of an answer.
+async fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), body.to_owned())
+}
+
+/// The samples of a scrape, by name with labels.
+async fn scrape(orch: &Orch) -> (BTreeMap<String, f64>, String) {
+    let (status, head, body) = get(orch.running.local_addr(), "/metrics").await;
+    assert_eq!(status, 200, "{body}");
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(body.ends_with("# EOF\n"));
+    let samples = body.lines().filter(|line| !line.starts_with('#'));
+    let parsed = samples.map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    });
+    (parsed.collect(), body)
+}
+
+#[tokio::test]
+async fn probes_tell_alive_from_ready() {
+    let orch = Orch::start().await;
+    let address = orch.running.local_addr();
+    let (status, _, body) = get(address, "/healthz").await;
+    assert_eq!((status, body.as_str()), (200, "alive\n"));
+    let (status, _, body) = get(address, "/readyz").await;
+    assert_eq!((status, body.as_str()), (200, "ready\n"));
+    orch.stop().await;
+}
+
+#[tokio::test]
+async fn the_metrics_follow_a_job_through_its_life() {
+    let orch = Orch::start().await;
+    let mut admin = orch.admin().await;
+    admin.submit(submission(vec![job("q", 2), job("q", 1)])).await.unwrap();
+    let (before, _) = scrape(&orch).await;
+    assert_eq!(before["orch_jobs{queue=\"q\",state=\"ready\"}"], 2.0);
+    assert_eq!(before["orch_leases_granted_total"], 0.0);
+    assert_eq!(before["orch_workers{state=\"live\"}"], 0.0);
+
+    let mut worker = orch.registered("w").await;
+    let lease = lease(&mut worker, "w").await;
+    let mut results = Results::open(&mut worker, "w").await;
+    let wrong = "{\"t\":7,\"root_val\":1}".to_owned();
+    results.batch(lease.lease, 1, &[candidate(1.0), candidate(1.0), candidate(2.0), wrong]).await;
+    results.verdicts().await;
+    results.say(lease.lease, Action::Complete(v1::Complete { batches: 1 })).await;
+    results.ended().await;
+
+    let (after, text) = scrape(&orch).await;
+    documented_are(&text);
+    let expected = [
+        ("orch_jobs{queue=\"q\",state=\"ready\"}", 1.0),
+        ("orch_jobs{queue=\"q\",state=\"done\"}", 1.0),
+        ("orch_jobs_ended_total", 1.0),
+        ("orch_leases", 0.0),
+        ("orch_leases_granted_total", 1.0),
+        ("orch_candidates_total{verdict=\"accepted\"}", 2.0),
+        ("orch_candidates_total{verdict=\"duplicate\"}", 1.0),
+        ("orch_candidates_total{verdict=\"rejected\"}", 1.0),
+        ("orch_candidates_rejected_total{rule=\"tolerance\"}", 1.0),
+        ("orch_job_wait_seconds_count", 1.0),
+        ("orch_job_run_seconds_count", 1.0),
+        ("orch_engine_command_seconds_count{command=\"LeaseJobs\"}", 1.0),
+        ("orch_workers{state=\"live\"}", 1.0),
+        ("orch_worker_slots", 2.0),
+        ("orch_worker_candidates_accepted_total{worker=\"w\"}", 2.0),
+        ("orch_worker_jobs_done_total{worker=\"w\"}", 1.0),
+        ("orch_ledger_read_only", 0.0),
+        ("orch_ledger_epoch", 1.0),
+    ];
+    for (name, value) in expected {
+        assert_eq!(after.get(name), Some(&value), "{name}");
+    }
+    assert!(after["orch_ledger_seq"] > before["orch_ledger_seq"]);
+    assert!(after["orch_ledger_commit_seconds_count"] >= 4.0 && after["orch_ledger_size_bytes"] > 1000.0);
+    assert!(after["process_resident_memory_bytes"] > 1e6);
+
+    // Totals are the ledger's: they survive a restart.
+    let orch = orch.restart().await;
+    let (again, _) = scrape(&orch).await;
+    assert_eq!(again["orch_candidates_total{verdict=\"accepted\"}"], 2.0);
+    assert_eq!(again["orch_ledger_epoch"], 2.0);
+    assert_eq!(again["orch_ledger_commit_seconds_count"], 0.0);
+    orch.stop().await;
+}
+
+/// `docs/metrics.md` names every metric, and no other.
+fn documented_are(text: &str) {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let told: BTreeSet<&str> = types.map(|line| line.split(' ').next().unwrap()).collect();
+    let page = include_str!("../../../docs/metrics.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| !row.starts_with('/'));
+    let documented: BTreeSet<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    assert_eq!(told, documented);
+}
