@@ -62,6 +62,9 @@ fn help_teaches() {
         &["ledger", "verify"],
         &["ledger", "cat"],
         &["ledger", "tail"],
+        &["ledger", "repair"],
+        &["backup"],
+        &["restore"],
         &["import-legacy"],
         &["compact"],
         &["local", "run"],
@@ -107,6 +110,7 @@ fn no_server_is_8_and_says_how_to_start_one() {
     let server = free_server();
     let dir = tempfile::tempdir().unwrap();
     let jobs = write(dir.path(), "jobs.jsonl", "{\"queue\":\"q\"}\n");
+    let backup = dir.path().join("backup").to_str().unwrap().to_owned();
     for args in [
         &["stats"][..],
         &["run", "--drain"],
@@ -114,6 +118,7 @@ fn no_server_is_8_and_says_how_to_start_one() {
         &["enqueue", "q"],
         &["import", &jobs],
         &["ledger", "tail"],
+        &["backup", "--to", &backup],
         &["compact", "--out", "-"],
     ] {
         let output = orchctl(args).args(["--server", &server]).output().unwrap();

@@ -12,6 +12,39 @@ pub enum LedgerCommand {
     Cat(LedgerCatArgs),
     Tail(LedgerTailArgs),
     Head(LedgerHeadArgs),
+    Repair(LedgerRepairArgs),
+}
+
+/// Save what is good of a damaged ledger into a new directory, at the price of the rest
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Save what is good of a damaged ledger into a new directory, at the price of the rest.\n\nKeeps every \
+        batch up to the first fault, as far as the chain vouches for it, and loses everything after: which records, \
+        jobs and accepted candidates that are is said first, and how many of them HEAD names as acknowledged. The \
+        damaged directory is only read. Damaged ends are put into the copy's quarantine, HEAD and LEDGER_ID are made \
+        anew, and the repair is recorded as the copy's first new record (ledger_repaired). The copy has format \
+        version 2, which older versions of orch refuse.\n\nA backup that reaches further is better: see `orchctl \
+        restore`.",
+    after_help = "Examples:\n  \
+        orchctl ledger repair /var/lib/orch --dry-run\n  \
+        orchctl ledger repair /var/lib/orch --to /var/lib/orch-repaired --accept-loss"
+)]
+pub struct LedgerRepairArgs {
+    /// The damaged data directory, which is left as it is
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// The repaired copy: an empty directory, or not there yet
+    #[arg(long, value_name = "NEWDIR", required_unless_present = "dry_run")]
+    pub to: Option<PathBuf>,
+
+    /// Accept that records are lost; without it nothing is written
+    #[arg(long)]
+    pub accept_loss: bool,
+
+    /// Only say what would be kept and lost
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Check a ledger on disk: every byte, every line, the whole chain

@@ -1,6 +1,7 @@
 //! What can be asked on the command line. Texts here are `orchctl --help`, so they teach.
 
 mod admin;
+mod backup;
 mod compact;
 mod global;
 mod jobs;
@@ -13,12 +14,15 @@ pub use admin::{
     CompletionArgs, ConfigCommand, ContractCommand, ContractTestArgs, ImportLegacyArgs, QueueCommand, StateCommand,
     StateExportArgs, StatsArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
 };
+pub use backup::{BackupArgs, RestoreArgs};
 pub use compact::CompactArgs;
 pub use global::{Color, Format, GlobalArgs};
 pub use jobs::{
     CancelArgs, JobCommand, JobFilterArgs, ListArgs, LogsArgs, RetryFailedArgs, RunArgs, ShowArgs, WaitArgs,
 };
-pub use ledger::{LedgerCatArgs, LedgerCommand, LedgerHeadArgs, LedgerTailArgs, LedgerVerifyArgs, RecordFilterArgs};
+pub use ledger::{
+    LedgerCatArgs, LedgerCommand, LedgerHeadArgs, LedgerRepairArgs, LedgerTailArgs, LedgerVerifyArgs, RecordFilterArgs,
+};
 pub use local::{LocalCommand, LocalRunArgs};
 pub use submit::{EnqueueArgs, ImportArgs, SubmitArgs};
 
@@ -55,6 +59,7 @@ Examples:
   orchctl stats -o json                          the whole cluster as JSON
   orchctl job list --state failed                what failed, and why
   orchctl ledger verify /var/lib/orch            check every byte of a ledger
+  orchctl backup --to /backup/orch               a verified copy of the ledger, or an extension of one
 
 Settings: a flag beats its ORCH_* variable, which beats the file ~/.config/orch/orchctl.yaml (or ORCH_CTL_CONFIG).
 
@@ -90,9 +95,11 @@ pub enum Command {
     /// Look at contracts and try them on candidates
     #[command(subcommand)]
     Contract(ContractCommand),
-    /// Verify, print and follow the ledger
+    /// Verify, print, follow and repair the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     /// The orchestrator's state as JSON
     #[command(subcommand)]
     State(StateCommand),

@@ -1,5 +1,6 @@
 //! What each command does, one idea a file. A command reads its input, asks the server or a file, and prints a view.
 
+mod backup;
 mod compact;
 mod completion;
 mod config;
@@ -14,6 +15,7 @@ mod ledger;
 mod legacy;
 mod local;
 mod queue;
+mod restore;
 mod retry;
 mod state;
 mod stats;
@@ -105,6 +107,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Worker(command) => worker::run(context, command).await,
         Command::Contract(command) => contract::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
+        Command::Backup(args) => backup::run(context, args).await,
+        Command::Restore(args) => restore::run(context, args).await,
         Command::State(command) => state::run(context, command).await,
         Command::ImportLegacy(args) => legacy::run(context, args).await,
         Command::Compact(args) => compact::run(context, args).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orch_core::digest::Digest;
 use orch_core::time::Timestamp;
-use orch_ledger::{Head, Tail, VerifyReport};
+use orch_ledger::{Head, Place, Tail, VerifyReport};
 use serde::Serialize;
 
 use super::stats::LedgerView;
@@ -85,6 +85,13 @@ pub struct FindingView {
     pub fault: String,
 }
 
+impl From<&orch_ledger::Refusal> for FindingView {
+    fn from(refusal: &orch_ledger::Refusal) -> Self {
+        let orch_ledger::Refusal { dir: _, place: Place { file, line, offset }, fault } = refusal;
+        Self { file: file.clone(), line: *line, offset: *offset, fault: fault.to_string() }
+    }
+}
+
 impl VerifyView {
     /// The view of a report on the ledger in `dir`.
     pub fn new(dir: String, report: VerifyReport, seconds: f64) -> Self {
@@ -125,12 +132,6 @@ impl VerifyView {
                 ("in_use", 0)
             }
         };
-        let finding = |refusal: &orch_ledger::Refusal| FindingView {
-            file: refusal.place.file.clone(),
-            line: refusal.place.line,
-            offset: refusal.place.offset,
-            fault: refusal.fault.to_string(),
-        };
         Self {
             dir,
             ledger: identity.map(|identity| identity.ledger),
@@ -152,7 +153,7 @@ impl VerifyView {
             tail,
             torn_bytes,
             notes,
-            findings: findings.iter().map(finding).collect(),
+            findings: findings.iter().map(FindingView::from).collect(),
             seconds,
         }
     }

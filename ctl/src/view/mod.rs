@@ -3,6 +3,7 @@
 //! Shapes are part of the interface (`docs/cli.md`): names in snake_case, times in RFC 3339, ids as numbers, null for
 //! "none". Fields may be added, never renamed. Wire messages become views here, destructured in full.
 
+mod backup;
 mod compact;
 mod contract;
 pub(crate) mod doctor;
@@ -13,6 +14,7 @@ mod legacy;
 mod local;
 mod queue;
 mod record;
+mod repair;
 mod settings;
 #[cfg(test)]
 mod snapshots;
@@ -22,6 +24,7 @@ mod time;
 mod verdict;
 mod worker;
 
+pub use backup::{BackupView, RestoreView};
 pub use compact::CompactView;
 pub use contract::{ContractView, ContractsView};
 pub use doctor::{Check, DoctorView};
@@ -32,6 +35,7 @@ pub use legacy::{LegacyView, RejectedLine};
 pub use local::LocalRunView;
 pub use queue::{QueueActionView, QueueView, QueuesView};
 pub use record::summary as record_summary;
+pub use repair::RepairView;
 pub use settings::SettingsView;
 pub use stats::{LedgerView, StatsView};
 pub use submit::{ActionView, DryRunView, EnqueuedView, SubmitView};

@@ -4,6 +4,7 @@ mod cat;
 mod filter;
 mod head;
 pub mod remote;
+mod repair;
 mod tail;
 mod verify;
 mod write;
@@ -19,6 +20,7 @@ pub async fn run(context: &Context, command: LedgerCommand) -> Result<Exit, Fail
         LedgerCommand::Cat(args) => cat::run(context, args).await,
         LedgerCommand::Tail(args) => tail::run(context, args).await,
         LedgerCommand::Head(args) => head::run(context, args).await,
+        LedgerCommand::Repair(args) => repair::run(context, args).await,
     }
 }
 
@@ -31,7 +33,9 @@ fn no_head(dir: &std::path::Path, error: std::io::Error) -> Failure {
 }
 
 /// Work that blocks on files, off the runtime's threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     let joined = tokio::task::spawn_blocking(work).await;
     joined.unwrap_or_else(|error| Err(Failure::error("reading the ledger ended badly").because(error)))
 }

@@ -30,7 +30,8 @@ pub async fn run(context: &Context, args: LedgerVerifyArgs) -> Result<Exit, Fail
     }
     let places = view.findings.len();
     Err(Failure::error(format!("the ledger in {} is damaged in {places} places or more", dir.display())).fix(
-        "keep the directory as it is, and restore it from a backup whose chain agrees; docs/operating.md says how",
+        "keep the directory as it is, and restore a backup whose chain agrees (`orchctl restore`); without one, \
+         `orchctl ledger repair` says what can be saved; docs/operating.md says more",
     ))
 }
 
