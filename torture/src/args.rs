@@ -48,6 +48,27 @@ pub enum Torture {
     ///
     /// Promised: nothing acknowledged is lost, nothing is accepted twice, it starts by itself every time.
     Kill(Kill),
+
+    /// Every system call of a fixed run fails or is the last, over the unmodified program: needs strace.
+    ///
+    /// The calls on the data directory are counted in a plain run. Then each of them kills the process (SIGKILL) or gives
+    /// EIO, ENOSPC, EDQUOT, EFBIG or EINTR, once or for good: in the engine's thread at work, in the making of a new
+    /// directory, in the recovery of a crashed one. Short writes are made by a limit on the size of files.
+    ///
+    /// Promised: nothing acknowledged is lost; a failed sync ends the process with no later answer and no second try; want
+    /// of space is waited out; every start after it is by itself.
+    Calls(Calls),
+}
+
+/// Sizes of `calls`.
+#[derive(Debug, Args)]
+pub struct Calls {
+    /// Try every so-manieth fault; 1: all of them.
+    #[arg(long, default_value_t = 10)]
+    pub every: u64,
+    /// Short writes.
+    #[arg(long, default_value_t = 25)]
+    pub short_writes: u64,
 }
 
 /// Sizes of `kill`.

@@ -8,6 +8,7 @@
 //! acknowledged and has it checked against the ledger by the one checker.
 
 pub mod binaries;
+pub mod calls;
 pub mod client;
 pub mod dice;
 pub mod error;

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use orch_torture::binaries::Binaries;
 use orch_torture::report::Progress;
 use orch_torture::work::Work;
-use orch_torture::{Report, TortureError, kill};
+use orch_torture::{Report, TortureError, calls, kill};
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Command, Torture};
@@ -63,6 +63,7 @@ async fn interrupted() {
 fn name(torture: &Torture) -> &'static str {
     match torture {
         Torture::Kill(_) => "kill",
+        Torture::Calls(_) => "calls",
     }
 }
 
@@ -80,6 +81,10 @@ async fn run(command: &Command, work: &Work) -> Result<Report, TortureError> {
                 seed,
             };
             kill::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::Calls(args::Calls { every, short_writes }) => {
+            let options = calls::Options { every: *every, short_writes: *short_writes, seed };
+            calls::run(&binaries, folder, &options, &progress).await
         }
     }
 }
