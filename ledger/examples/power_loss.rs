@@ -8,7 +8,7 @@ mod support;
 use std::sync::Mutex;
 
 use support::long::{Flags, Progress, on_all};
-use support::power_loss::{Tally, round};
+use support::power_loss::{Tally, command, round};
 use support::replay;
 
 const USAGE: &str = "power_loss [--images N] [--rounds N] [--seed FIRST] [--threads N]";
@@ -25,7 +25,7 @@ fn main() {
             return false;
         }
         let seed = seed.wrapping_add(n);
-        let tally = replay::told(&replay::power_loss(seed), || round(seed));
+        let tally = replay::told(&command(seed), || round(seed));
         let mut total = total.lock().expect("a thread that panicked ends them all");
         total.0 += 1;
         total.1.add(&tally);

@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::power_loss::{Tally, round};
+use support::power_loss::{Tally, command, round};
 use support::replay;
 
 #[test]
@@ -12,7 +12,7 @@ fn nothing_acknowledged_is_lost_and_nothing_refused() {
     let mut tally = Tally::default();
     let mut seed = 0;
     while tally.images < 20_000 {
-        tally.add(&replay::told(&replay::power_loss(seed), || round(seed)));
+        tally.add(&replay::told(&command(seed), || round(seed)));
         seed += 1;
     }
     println!("{seed} rounds: {tally:?}");

@@ -21,7 +21,7 @@ use orch_core::record::Record;
 
 use crate::Position;
 use crate::chain::Link;
-use crate::disk::Dir;
+use crate::disk::{Dir, is_no_space};
 use crate::head::{Head, HeadFile};
 use crate::identity::Identity;
 use crate::lock::LockGuard;
@@ -140,13 +140,18 @@ impl Ledger {
     }
 
     /// Makes HEAD name the last batch. For moments without work: while batches follow each other, HEAD lags by one.
+    /// Where there is no space even for that (a file system that never writes in place), HEAD goes on lagging.
     ///
     /// # Errors
     /// [`CommitError::Fatal`]: the process must end.
     pub fn level_head(&mut self) -> Result<(), CommitError> {
         self.check_alive()?;
-        self.write_head().map_err(|error| self.fatal("write HEAD", error))?;
-        self.sync_head().map_err(|error| self.fatal("sync HEAD", error))
+        match self.write_head() {
+            Ok(()) => self.sync_head().map_err(|error| self.fatal("sync HEAD", error)),
+            // The other slot is as it was; this one is written again later.
+            Err(error) if is_no_space(&error) => Ok(()),
+            Err(error) => Err(self.fatal("write HEAD", error)),
+        }
     }
 
     /// Ends the use of the ledger: levels HEAD, gives back claimed space, drops the lock. Staged records are dropped.

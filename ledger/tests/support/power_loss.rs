@@ -57,6 +57,11 @@ impl Tally {
     }
 }
 
+/// What tells a round again.
+pub fn command(seed: u64) -> String {
+    format!("cargo run --release -p orch-ledger --example power_loss -- --seed {seed} --rounds 1")
+}
+
 /// A story, from a disk and what is acknowledged of its ledger.
 struct Story {
     options: OpenOptions,

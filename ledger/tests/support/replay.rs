@@ -9,8 +9,3 @@ pub fn told<T>(command: &str, case: impl FnOnce() -> T) -> T {
         resume_unwind(panic)
     })
 }
-
-/// The command of a round of losses of power.
-pub fn power_loss(seed: u64) -> String {
-    format!("cargo run --release -p orch-ledger --example power_loss -- --seed {seed} --rounds 1")
-}
