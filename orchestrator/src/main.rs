@@ -25,7 +25,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&config.to_json())?);
         return Ok(());
     }
-    config::install_logging(&config);
+    config::install_logging(&config).context("failed to open the log file: name another one with --log-file")?;
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
     let served = runtime.block_on(serve(config));
     // A call that hangs in a disk must not hold the process: everything that matters is closed.

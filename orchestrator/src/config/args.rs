@@ -61,6 +61,11 @@ pub struct Args {
     #[arg(long, env = "ORCH_ALLOW_ANY_FILESYSTEM", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     allow_any_filesystem: Option<bool>,
 
+    /// Accept that what came after an older copy of the data directory is lost: receipts for records up to SEQ that the
+    /// ledger does not know no longer stop it. The orchestrator says which SEQ, and writes nothing until then.
+    #[arg(long, value_name = "SEQ")]
+    accept_rollback: Option<u64>,
+
     /// The most streams of one connection [default: 1024].
     #[arg(long, env = "ORCH_MAX_STREAMS", value_name = "N")]
     max_streams: Option<u32>,
@@ -72,6 +77,18 @@ pub struct Args {
     /// How it is logged, to standard error: text or json [default: text].
     #[arg(long, env = "ORCH_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
+
+    /// A file that gets the log lines too.
+    #[arg(long, env = "ORCH_LOG_FILE", value_name = "FILE")]
+    log_file: Option<PathBuf>,
+
+    /// The size at which the log file is put aside as FILE.1, and FILE.1 as FILE.2 [default: 5242880].
+    #[arg(long, env = "ORCH_LOG_MAX_BYTES", value_name = "BYTES")]
+    log_max_bytes: Option<u64>,
+
+    /// How many log files that were put aside are kept [default: 5].
+    #[arg(long, env = "ORCH_LOG_BACKUP_COUNT", value_name = "N")]
+    log_backup_count: Option<u32>,
 }
 
 /// Why there is no configuration.
@@ -100,9 +117,13 @@ impl Args {
             drain,
             segment_bytes,
             allow_any_filesystem,
+            accept_rollback,
             max_streams,
             log_level,
             log_format,
+            log_file,
+            log_max_bytes,
+            log_backup_count,
         } = self;
         let flags = Layer {
             data,
@@ -111,9 +132,13 @@ impl Args {
             drain,
             segment_bytes,
             allow_any_filesystem,
+            accept_rollback,
             max_streams,
             log_level,
             log_format,
+            log_file,
+            log_max_bytes,
+            log_backup_count,
         };
         let file = config.map(|path| Layer::from_file(&path)).transpose()?.unwrap_or_default();
         Ok(flags.over(file).check()?)

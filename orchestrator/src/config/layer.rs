@@ -24,12 +24,21 @@ pub struct Layer {
     pub segment_bytes: Option<u64>,
     /// See [`OrchestratorConfig::allow_any_filesystem`].
     pub allow_any_filesystem: Option<bool>,
+    /// See [`OrchestratorConfig::accept_rollback`]. A decision of one start: in no file.
+    #[serde(skip)]
+    pub accept_rollback: Option<u64>,
     /// See [`OrchestratorConfig::max_streams`].
     pub max_streams: Option<u32>,
     /// See [`OrchestratorConfig::log_level`].
     pub log_level: Option<String>,
     /// See [`OrchestratorConfig::log_format`].
     pub log_format: Option<String>,
+    /// See [`OrchestratorConfig::log_file`].
+    pub log_file: Option<PathBuf>,
+    /// See [`OrchestratorConfig::log_max_bytes`].
+    pub log_max_bytes: Option<u64>,
+    /// See [`OrchestratorConfig::log_backup_count`].
+    pub log_backup_count: Option<u32>,
 }
 
 /// A setting that cannot be.
@@ -71,9 +80,13 @@ impl Layer {
             drain,
             segment_bytes,
             allow_any_filesystem,
+            accept_rollback,
             max_streams,
             log_level,
             log_format,
+            log_file,
+            log_max_bytes,
+            log_backup_count,
         } = self;
         Self {
             data: data.or(below.data),
@@ -82,9 +95,13 @@ impl Layer {
             drain: drain.or(below.drain),
             segment_bytes: segment_bytes.or(below.segment_bytes),
             allow_any_filesystem: allow_any_filesystem.or(below.allow_any_filesystem),
+            accept_rollback: accept_rollback.or(below.accept_rollback),
             max_streams: max_streams.or(below.max_streams),
             log_level: log_level.or(below.log_level),
             log_format: log_format.or(below.log_format),
+            log_file: log_file.or(below.log_file),
+            log_max_bytes: log_max_bytes.or(below.log_max_bytes),
+            log_backup_count: log_backup_count.or(below.log_backup_count),
         }
     }
 
@@ -100,9 +117,13 @@ impl Layer {
             drain,
             segment_bytes,
             allow_any_filesystem,
+            accept_rollback,
             max_streams,
             log_level,
             log_format,
+            log_file,
+            log_max_bytes,
+            log_backup_count,
         } = self;
         let default = OrchestratorConfig::default();
         let mut check = Check::default();
@@ -121,12 +142,18 @@ impl Layer {
             drain: drain.unwrap_or(default.drain),
             segment_bytes: check.range("segment_bytes", segment_bytes, default.segment_bytes, 1 << 20, 1 << 30),
             allow_any_filesystem: allow_any_filesystem.unwrap_or(default.allow_any_filesystem),
+            accept_rollback: accept_rollback.unwrap_or(default.accept_rollback),
             max_streams: check.range("max_streams", max_streams, default.max_streams, 1, 1 << 20),
             log_level: check.all("log_level", log_level, default.log_level, |text| {
                 let known = text.parse::<tracing_subscriber::EnvFilter>();
                 known.map(|_| text.clone()).map_err(|error| format!("{text:?} is no log filter: {error}"))
             }),
             log_format: check.all("log_format", log_format, default.log_format, |text| text.parse::<LogFormat>()),
+            log_file: check.all("log_file", log_file, default.log_file, |file| {
+                if file.as_os_str().is_empty() { Err("is empty: name a file".into()) } else { Ok(Some(file)) }
+            }),
+            log_max_bytes: check.range("log_max_bytes", log_max_bytes, default.log_max_bytes, 4096, 1 << 40),
+            log_backup_count: check.range("log_backup_count", log_backup_count, default.log_backup_count, 0, 1000),
         };
         if check.faults.is_empty() { Ok(config) } else { Err(ConfigError { faults: check.faults }) }
     }

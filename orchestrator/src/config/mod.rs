@@ -7,6 +7,7 @@ mod args;
 mod file;
 mod layer;
 mod logging;
+mod rolling;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,12 +37,20 @@ pub struct OrchestratorConfig {
     pub segment_bytes: u64,
     /// Use the data directory even where a lock or a sync may not be one (tmpfs, overlay, network).
     pub allow_any_filesystem: bool,
+    /// Receipts for records up to this one that the ledger does not know are accepted as lost. 0: none.
+    pub accept_rollback: u64,
     /// The most streams of one connection.
     pub max_streams: u32,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,orch_orchestrator=debug`.
     pub log_level: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// A file that gets the log lines too, besides standard error.
+    pub log_file: Option<PathBuf>,
+    /// The size at which the log file is put aside, in bytes.
+    pub log_max_bytes: u64,
+    /// How many log files that were put aside are kept.
+    pub log_backup_count: u32,
 }
 
 impl Default for OrchestratorConfig {
@@ -53,9 +62,13 @@ impl Default for OrchestratorConfig {
             drain: false,
             segment_bytes: 256 << 20,
             allow_any_filesystem: false,
+            accept_rollback: 0,
             max_streams: 1024,
             log_level: "info".into(),
             log_format: LogFormat::Text,
+            log_file: None,
+            log_max_bytes: 5 << 20,
+            log_backup_count: 5,
         }
     }
 }

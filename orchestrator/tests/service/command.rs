@@ -15,7 +15,8 @@ use crate::support::*;
 
 fn orchestrator(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
-    command.arg("--data").arg(data).args(["--listen", "127.0.0.1:0", "--allow-any-filesystem", "--log-level", "warn"]);
+    command.arg("--data").arg(data).args(["--listen", "127.0.0.1:0", "--allow-any-filesystem"]);
+    command.env("ORCH_LOG_LEVEL", "warn");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -197,4 +198,25 @@ async fn a_full_disk_turns_it_read_only_until_there_is_space() {
     assert_eq!(seen.jobs.unwrap().ready, acknowledged + 18);
     again.signal(Signal::TERM);
     tokio::task::spawn_blocking(move || again.end()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_goes_to_a_file_too() {
+    let data = tempfile::tempdir().unwrap();
+    let log = data.path().join("orch.log");
+    let mut command = orchestrator(&data.path().join("data"));
+    command.args(["--log-level=info", "--log-format=json", "--log-file"]).arg(&log);
+    let mut running = Running::start(command);
+    running.signal(Signal::TERM);
+    let (status, text) = tokio::task::spawn_blocking(move || running.end()).await.unwrap();
+    assert!(status.success(), "{status}: {text}");
+    let lines = std::fs::read_to_string(&log).unwrap();
+    let told: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let listens = |line: &serde_json::Value| line["level"] == "INFO" && line["message"] == "the orchestrator listens";
+    assert!(told.iter().any(listens), "{lines}");
+
+    let mut command = orchestrator(&data.path().join("data"));
+    let output = command.arg("--log-file").arg(data.path().join("no/such/folder/orch.log")).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("--log-file"), "{text}");
 }
