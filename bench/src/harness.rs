@@ -57,7 +57,8 @@ impl Cluster {
             kind: "noop".into(),
             ..Default::default()
         };
-        let request = v1::SubmitRequest { contracts_json: vec![CONTRACT.into()], queues: vec![queue], jobs: vec![] };
+        let (contracts_json, queues) = (vec![CONTRACT.into()], vec![queue]);
+        let request = v1::SubmitRequest { contracts_json, queues, ..Default::default() };
         cluster.admin(0).submit(request).await?;
         Ok(cluster)
     }

@@ -12,6 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use orch_core::id::Seq;
 use orch_core::time::Span;
 use orch_ledger::{OpenError, OpenOptions, RecoveryReport};
 use orch_proto::DESCRIPTORS;
@@ -26,6 +27,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::config::{MAX_MESSAGE_BYTES, OrchestratorConfig};
 use crate::engine::commands::admin::WaitJobs;
+use crate::engine::rollback;
 use crate::engine::{self, Clock, Engine, EngineThread, Fatal, Handle, OpenedEngine};
 use crate::grpc::admin::{About, Admin};
 use crate::grpc::worker::Workers;
@@ -50,6 +52,14 @@ pub enum StartError {
     /// The data directory is in use, or its ledger is refused.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// What was found of a rollback cannot be read, or not be removed.
+    #[error("failed to take up {}, which says that an older copy of the ledger is in use", file.display())]
+    Rollback {
+        /// The file.
+        file: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system gives no thread.
     #[error("failed to start a thread")]
     Thread(#[source] io::Error),
@@ -223,10 +233,13 @@ async fn open(config: &OrchestratorConfig, clock: Clock) -> Result<(OpenedEngine
     let mut options = OpenOptions::new(now.wall, env!("CARGO_PKG_VERSION"), &host(), std::process::id());
     options.segment_bytes = config.segment_bytes;
     options.allow_any_filesystem = config.allow_any_filesystem;
-    let (data, stale_after) = (config.data.clone(), config.stale_after);
+    let (data, stale_after, accepted) = (config.data.clone(), config.stale_after, Seq(config.accept_rollback));
     tracing::info!(data = %data.display(), "opening the ledger");
     let opening = tokio::task::spawn_blocking(move || {
-        let opened = Engine::open(&data, options, stale_after, now)?;
+        let mut opened = Engine::open(&data, options, stale_after, now)?;
+        let file = data.join(rollback::FILE);
+        let kept = opened.engine.keep_rollback(file.clone(), accepted);
+        kept.map_err(|source| StartError::Rollback { file, source })?;
         let replayed_in = clock.now().tick.since(now.tick);
         let state = opened.engine.state();
         let started = Started {
@@ -236,7 +249,7 @@ async fn open(config: &OrchestratorConfig, clock: Clock) -> Result<(OpenedEngine
             open_jobs: state.counts().jobs.open(),
             replayed_in,
         };
-        Ok::<_, OpenError>((opened, started))
+        Ok::<_, StartError>((opened, started))
     });
     let opened = opening.await.map_err(|error| StartError::Thread(io::Error::other(error)))??;
     report(&opened.0.recovered);

@@ -182,6 +182,7 @@ fn a_submission_names_the_place_of_each_fault() {
         contracts_json: vec!["{}".into(), "[".into()],
         queues: vec![v1::QueueSpec { queue: "q".into(), contract: "zeta".into(), ..v1::QueueSpec::default() }],
         jobs: vec![v1::JobSpec { queue: "q".into(), ..v1::JobSpec::default() }, v1::JobSpec::default()],
+        ..v1::SubmitRequest::default()
     };
     let faults: Faults = Submission::try_from(wire).unwrap_err();
     let fields: Vec<&str> = faults.listed().iter().map(|fault| fault.field.as_str()).collect();

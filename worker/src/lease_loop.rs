@@ -77,7 +77,8 @@ async fn lease(worker: &Worker, connected: &Connected, free: usize) -> Result<Ve
         wait_ms: LONG_POLL.as_millis() as u64,
     };
     let request = with_timeout(request, LONG_POLL + crate::session::CALL_TIMEOUT);
-    let v1::LeaseJobResponse { leases, order } = connected.client().lease_job(request).await?.into_inner();
+    let v1::LeaseJobResponse { leases, order, receipt } = connected.client().lease_job(request).await?.into_inner();
+    worker.session.keep_receipt(receipt);
     obey(worker, connected, order);
     Ok(leases.into_iter().map(Assignment::from).collect())
 }

@@ -210,7 +210,14 @@ async fn register_with(worker: &Worker, server: &Server, generation: u64) -> Res
         max_batch_bytes,
         max_batch_candidates,
         max_unacked_bytes,
+        forget_receipt,
     } = response;
+    if forget_receipt {
+        error!(
+            "the orchestrator lost what its ledger recorded last, and that was accepted: results may be computed again"
+        );
+        lock(&worker.session.memory).receipt = None;
+    }
     for lease in lost {
         worker.lease_lost(LeaseId::new(lease));
     }
@@ -253,6 +260,7 @@ fn registration(worker: &Worker) -> v1::RegisterWorkerRequest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         leases: worker.leases.all().iter().map(|held| held.lease.get()).collect(),
         last_receipt: worker.session.receipt(),
+        ledger: lock(&worker.session.memory).ledger.clone().unwrap_or_default(),
         uptime_ms: u64::try_from(worker.session.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -75,13 +75,21 @@ fn clock(before: Timestamp, after: Timestamp, theirs: Timestamp) -> Check {
 
 fn ledger(stats: &StatsView) -> Check {
     let ledger = &stats.ledger;
-    match &ledger.read_only_reason {
-        Some(reason) => Check::problem(
+    match (&ledger.read_only_reason, ledger.missing_seq) {
+        (Some(reason), Some(seq)) => Check::problem(
+            "ledger",
+            format!("rolled back: {reason}"),
+            format!(
+                "stop the orchestrator and put the newer copy of the data directory back; if there is none, start it \
+                 once with --accept-rollback {seq}"
+            ),
+        ),
+        (Some(reason), None) => Check::problem(
             "ledger",
             format!("read only: {reason}"),
             "free space on the orchestrator's disk: it writes again by itself when there is room",
         ),
-        None => Check::ok("ledger", format!("writable, seq {}, {} bytes", ledger.seq, ledger.bytes)),
+        (None, _) => Check::ok("ledger", format!("writable, seq {}, {} bytes", ledger.seq, ledger.bytes)),
     }
 }
 

@@ -29,7 +29,17 @@ impl From<Head> for HeadView {
 
 impl From<LedgerView> for HeadView {
     fn from(ledger: LedgerView) -> Self {
-        let LedgerView { ledger: _, seq, batch, chain, epoch, bytes: _, segments: _, read_only_reason: _ } = ledger;
+        let LedgerView {
+            ledger: _,
+            seq,
+            batch,
+            chain,
+            epoch,
+            bytes: _,
+            segments: _,
+            read_only_reason: _,
+            missing_seq: _,
+        } = ledger;
         Self { seq, batch, chain, epoch }
     }
 }

@@ -94,6 +94,7 @@ fn stats() -> v1::StatsResponse {
             bytes: 12_345_678,
             segments: 3,
             read_only_reason: String::new(),
+            missing_seq: 0,
         }),
         oldest_ready_unix_ms: ms_ago(61_000),
         attempts: Some(v1::AttemptCounts { leases_granted: 84, failures: 9, crashes: 1, released: 2 }),
@@ -206,6 +207,7 @@ fn submitted() {
         queues: vec![],
         queues_known: vec!["zeta".into()],
         receipt: Some(v1::Receipt { seq: 12, ..v1::Receipt::default() }),
+        ledger: "0198c0de-0000-7000-8000-000000000001".into(),
     };
     insta::assert_snapshot!(shown(&SubmitView::from(answer)));
 }

@@ -55,6 +55,9 @@ pub struct LedgerView {
     pub segments: u64,
     /// Why nothing can be written; null if it can.
     pub read_only_reason: Option<String>,
+    /// Read only because somebody holds a receipt for this record, which is not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_seq: Option<u64>,
 }
 
 /// Attempts.
@@ -77,9 +80,11 @@ pub struct IndexView {
 
 impl From<v1::LedgerStatus> for LedgerView {
     fn from(wire: v1::LedgerStatus) -> Self {
-        let v1::LedgerStatus { ledger, seq, batch, chain, epoch, bytes, segments, read_only_reason } = wire;
+        let v1::LedgerStatus { ledger, seq, batch, chain, epoch, bytes, segments, read_only_reason, missing_seq } =
+            wire;
         let chain = <[u8; 32]>::try_from(chain.as_ref()).ok().map(Digest);
-        Self { ledger, seq, batch, chain, epoch, bytes, segments, read_only_reason: some_text(read_only_reason) }
+        let (read_only_reason, missing_seq) = (some_text(read_only_reason), (missing_seq > 0).then_some(missing_seq));
+        Self { ledger, seq, batch, chain, epoch, bytes, segments, read_only_reason, missing_seq }
     }
 }
 

@@ -37,7 +37,8 @@ impl From<v1::SubmittedJob> for SubmittedJobView {
 
 impl From<v1::SubmitResponse> for SubmitView {
     fn from(wire: v1::SubmitResponse) -> Self {
-        let v1::SubmitResponse { jobs, contracts, contracts_known, queues, queues_known, receipt } = wire;
+        // The ledger is for programs that present the receipt later.
+        let v1::SubmitResponse { jobs, contracts, contracts_known, queues, queues_known, receipt, ledger: _ } = wire;
         let jobs = jobs.into_iter().map(Into::into).collect();
         Self { jobs, contracts, contracts_known, queues, queues_known, seq: receipt.map(|receipt| receipt.seq) }
     }

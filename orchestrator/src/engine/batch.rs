@@ -39,7 +39,7 @@ impl Engine {
     pub fn run_batch(&mut self, commands: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
         let before = self.state.last_seq();
         self.make_room(now)?;
-        if self.read_only.is_none() {
+        if self.read_only().is_none() {
             self.end_overdue(now);
             let due = self.state.ready_due(now.wall, MAX_READIED);
             self.record(due, now);
@@ -93,9 +93,9 @@ impl Engine {
         }
         let before = self.state.last_seq();
         if command.writes()
-            && let Some(reason) = &self.read_only
+            && let Some(reason) = self.read_only()
         {
-            command.refuse(CallError::ReadOnly(reason.clone()));
+            command.refuse(CallError::ReadOnly(reason.to_owned()));
         } else if command.decide(self, now) {
             if seeded::on(Bug::DuplicateAnsweredBeforeDurable) && self.state.last_seq() == before {
                 command.finish(self);

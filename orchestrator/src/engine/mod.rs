@@ -10,6 +10,7 @@ pub mod commands;
 mod handle;
 mod measures;
 mod receipts;
+pub mod rollback;
 #[cfg(feature = "seeded-bugs")]
 mod seeded;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub struct Engine {
     read_only: Option<String>,
     /// A write found no space that had been reserved: when the next one is tried.
     write_again: Option<Tick>,
+    rollback: rollback::Rollback,
     measures: Measures,
 }
 
@@ -110,6 +112,7 @@ impl Engine {
             wake: false,
             read_only: None,
             write_again: None,
+            rollback: rollback::Rollback::default(),
             measures: Measures::default(),
         };
         // Every lease that was open when the last boot ended gets one full time to live.
@@ -137,7 +140,7 @@ impl Engine {
 
     /// Why nothing can be written, while nothing can be.
     pub fn read_only(&self) -> Option<&str> {
-        self.read_only.as_deref()
+        self.rollback.reason().or(self.read_only.as_deref())
     }
 
     /// What was measured since the start.

@@ -7,5 +7,6 @@ mod http;
 mod ledger;
 mod lifecycle;
 mod restart;
+mod rollback;
 mod support;
 mod worker;

@@ -109,7 +109,8 @@ pub fn job(queue: &str, count: u64) -> v1::JobSpec {
 }
 
 pub fn submission(jobs: Vec<v1::JobSpec>) -> v1::SubmitRequest {
-    v1::SubmitRequest { contracts_json: vec![CONTRACT.into()], queues: vec![queue("q")], jobs }
+    let (contracts_json, queues) = (vec![CONTRACT.into()], vec![queue("q")]);
+    v1::SubmitRequest { contracts_json, queues, jobs, ..v1::SubmitRequest::default() }
 }
 
 pub fn candidate(t: f64) -> String {

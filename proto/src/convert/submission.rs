@@ -15,7 +15,8 @@ impl TryFrom<v1::SubmitRequest> for Submission {
     type Error = Faults;
 
     fn try_from(wire: v1::SubmitRequest) -> Result<Self, Faults> {
-        let v1::SubmitRequest { contracts_json, queues, jobs } = wire;
+        // Who presents a receipt says nothing about the submission.
+        let v1::SubmitRequest { contracts_json, queues, jobs, last_receipt: _, ledger: _ } = wire;
         let mut faults = Faults::new();
         let mut checked = Self::default();
         for (i, text) in contracts_json.iter().enumerate() {
@@ -41,6 +42,8 @@ impl TryFrom<&Submission> for v1::SubmitRequest {
             contracts_json: contracts.iter().map(serde_json::to_string).collect::<Result<_, _>>()?,
             queues: queues.iter().map(Into::into).collect(),
             jobs: jobs.iter().map(Into::into).collect(),
+            last_receipt: None,
+            ledger: String::new(),
         })
     }
 }

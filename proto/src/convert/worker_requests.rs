@@ -33,6 +33,8 @@ pub struct Register {
     pub leases: Vec<LeaseId>,
     /// The newest receipt that it holds.
     pub last_receipt: Option<Receipt>,
+    /// The ledger that gave its leases and its receipt, if it says so.
+    pub ledger: Option<String>,
     /// Since its process started.
     pub uptime: Span,
 }
@@ -50,6 +52,7 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
             version,
             leases,
             last_receipt,
+            ledger,
             uptime_ms,
         } = wire;
         let mut faults = Faults::new();
@@ -63,7 +66,9 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
         let hardware = checked_hardware(hardware.unwrap_or_default(), &mut faults);
         let Some(worker) = worker else { return Err(faults) };
         let registration = Registration { kinds, slots, version: clip(&version), labels, hardware };
-        faults.or(Self { worker, registration, leases: lease_ids(leases), last_receipt, uptime: Span(uptime_ms) })
+        let ledger = (!ledger.is_empty()).then(|| clip(&ledger));
+        let (leases, uptime) = (lease_ids(leases), Span(uptime_ms));
+        faults.or(Self { worker, registration, leases, last_receipt, ledger, uptime })
     }
 }
 

@@ -291,6 +291,7 @@ impl WorkerService for Service {
                 max_batch_bytes: state.settings.batch_bytes,
                 max_batch_candidates: state.settings.batch_candidates,
                 max_unacked_bytes: state.settings.unacked_bytes,
+                forget_receipt: false,
             }
         });
         Ok(Response::new(response))
@@ -312,7 +313,11 @@ impl WorkerService for Service {
                 if !leases.is_empty() {
                     drop(state);
                     self.changed.send_replace(());
-                    return Ok(Response::new(v1::LeaseJobResponse { leases, order: v1::WorkerOrder::Run.into() }));
+                    return Ok(Response::new(v1::LeaseJobResponse {
+                        leases,
+                        order: v1::WorkerOrder::Run.into(),
+                        receipt: None,
+                    }));
                 }
             }
             changed.changed().await.unwrap();

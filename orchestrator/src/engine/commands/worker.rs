@@ -238,7 +238,7 @@ impl Command for Heartbeat {
 impl Engine {
     /// Takes back grants that never reached their worker, without a charge: its answer was lost on the way.
     fn take_back_unknown(&mut self, worker: &WorkerId, listed: &[(LeaseId, Progress)], now: Now) {
-        if self.read_only.is_some() {
+        if self.read_only().is_some() {
             return;
         }
         let old = |lease: &LeaseId| {

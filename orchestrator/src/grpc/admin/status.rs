@@ -66,6 +66,7 @@ impl Admin {
                 bytes: 0,
                 segments: 0,
                 read_only_reason: engine.read_only().unwrap_or_default().to_owned(),
+                missing_seq: engine.missing().map_or(0, |missing| missing.seq.0),
             };
             (*state.counts(), worker_counts(engine, now), oldest, ledger, queue_statuses(state))
         });

@@ -2,25 +2,31 @@
 
 use orch_core::id::JobId;
 use orch_core::job::JobSpec;
+use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
 use orch_core::state::{Submission, SubmitFault, SubmitRefusal, Submitted};
-use orch_proto::error::WireError;
+use orch_proto::convert::Faults;
+use orch_proto::error::{Reason, WireError};
 use orch_proto::v1;
 use tonic::Status;
 
 use super::{Admin, invalid, refused};
 use crate::engine::Handle;
 use crate::engine::commands::admin::Submit;
+use crate::engine::rollback::{Present, Presented};
 
 /// The most jobs of one submit or of one chunk of an import: all of it is one batch of the ledger, which has a bound.
 pub(super) const MAX_JOBS: usize = 10_000;
 
 impl Admin {
-    pub(super) async fn submit_all(&self, request: v1::SubmitRequest) -> Result<v1::SubmitResponse, Status> {
+    pub(super) async fn submit_all(&self, mut request: v1::SubmitRequest) -> Result<v1::SubmitResponse, Status> {
         if request.jobs.len() > MAX_JOBS {
             let message =
                 format!("{} jobs, at most {MAX_JOBS} are allowed: use ImportJobs for more", request.jobs.len());
             return Err(invalid(message, "jobs"));
+        }
+        if let Some(receipt) = request.last_receipt.take() {
+            self.present(receipt, &request.ledger).await?;
         }
         let submission: Submission = request.try_into()?;
         let jobs = submission.jobs.clone();
@@ -37,7 +43,31 @@ impl Admin {
             queues: queues.iter().map(ToString::to_string).collect(),
             queues_known: queues_known.iter().map(ToString::to_string).collect(),
             receipt: Some(replied.receipt.into()),
+            ledger: self.about.ledger.clone(),
         })
+    }
+
+    /// Takes nothing in from somebody who was told of records that are not here.
+    async fn present(&self, receipt: v1::Receipt, ledger: &str) -> Result<(), Status> {
+        let mut faults = Faults::new();
+        let Some(receipt) = faults.take("last_receipt.chain", Receipt::try_from(receipt)) else {
+            return Err(faults.into());
+        };
+        let refused_for = |message: String| WireError::new(Reason::WrongState, message).at("last_receipt");
+        if ledger != self.about.ledger {
+            let message = format!("the receipt is of ledger {ledger:?}, and this is {}", self.about.ledger);
+            return Err(refused_for(message).into());
+        }
+        let holder = "a caller of Submit".to_owned();
+        let command = Present { holder, receipt: Some(receipt), leases: Vec::new() };
+        match self.handle.call(command).await.map_err(refused)?.answer {
+            Presented::Known => Ok(()),
+            Presented::Lost => {
+                let seq = receipt.seq;
+                Err(refused_for(format!("record {seq} was lost, and that was accepted: forget its receipt")).into())
+            }
+            Presented::RolledBack(missing) => Err(refused_for(missing.to_string()).into()),
+        }
     }
 
     async fn explain(&self, refusal: &SubmitRefusal, jobs: &[JobSpec]) -> WireError {

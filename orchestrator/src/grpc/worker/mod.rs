@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::engine::commands::worker::{
     DeregisterWorker, Heartbeat, LeaseAnswer, LeaseContext, LeaseJobs, LeaseStanding, RegisterWorker, ReleaseLeases,
 };
+use crate::engine::rollback::{Present, Presented};
 use crate::engine::{CallError, Handle};
 use crate::logs::JobLogs;
 use terms::{Terms, TermsCache};
@@ -73,8 +74,28 @@ impl WorkerService for Workers {
         &self,
         request: Request<v1::RegisterWorkerRequest>,
     ) -> Result<Response<v1::RegisterWorkerResponse>, Status> {
-        let Register { worker, registration, leases, last_receipt, uptime } = request.into_inner().try_into()?;
+        let Register { worker, registration, mut leases, mut last_receipt, ledger, uptime } =
+            request.into_inner().try_into()?;
         tracing::info!(%worker, slots = registration.slots, leases = leases.len(), "a worker registers");
+        let mut forgotten = Vec::new();
+        let mut forget_receipt = false;
+        if ledger.as_ref().is_some_and(|ledger| *ledger != self.ledger) {
+            // Its leases and its receipt mean other records than ours; it will see from the answer that they do.
+            (forgotten, last_receipt) = (std::mem::take(&mut leases), None);
+        } else if ledger.is_some() {
+            let present = Present { holder: format!("worker {worker}"), receipt: last_receipt, leases: leases.clone() };
+            match self.handle.call(present).await.map_err(refused)?.answer {
+                Presented::Known => {}
+                Presented::Lost => {
+                    // Nor can its leases be trusted: their numbers may have been given again.
+                    (forgotten, last_receipt) = (std::mem::take(&mut leases), None);
+                    forget_receipt = true;
+                }
+                Presented::RolledBack(missing) => {
+                    return Err(WireError::new(Reason::WrongState, missing.to_string()).at("last_receipt").into());
+                }
+            }
+        }
         let command = RegisterWorker { worker, registration, leases, last_receipt, uptime };
         let replied = self.handle.call(command).await.map_err(refused)?;
         let registered = replied.answer.map_err(|refusal| WireError::new(Reason::WrongState, refusal.to_string()))?;
@@ -84,12 +105,13 @@ impl WorkerService for Workers {
             ledger: self.ledger.clone(),
             epoch: registered.epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            lost: registered.lost.into_iter().map(LeaseId::get).collect(),
+            lost: registered.lost.into_iter().chain(forgotten).map(LeaseId::get).collect(),
             heartbeat_ms,
             stale_after_ms: self.stale_after.0,
             max_batch_bytes: MAX_BATCH_BYTES,
             max_batch_candidates: MAX_BATCH_CANDIDATES,
             max_unacked_bytes: MAX_UNACKED_BYTES,
+            forget_receipt,
         }))
     }
 
@@ -97,11 +119,14 @@ impl WorkerService for Workers {
         let AskForJobs { request, wait } = request.into_inner().try_into()?;
         let worker = request.worker.clone();
         let command = LeaseJobs { request, wait, until: None };
-        match self.handle.call_and_wait(command).await.map_err(refused)?.answer {
-            LeaseAnswer::Unregistered => {
-                Ok(Response::new(v1::LeaseJobResponse { leases: Vec::new(), order: v1::WorkerOrder::Register.into() }))
-            }
+        let replied = self.handle.call_and_wait(command).await.map_err(refused)?;
+        match replied.answer {
+            LeaseAnswer::Unregistered => Ok(Response::new(v1::LeaseJobResponse {
+                order: v1::WorkerOrder::Register.into(),
+                ..v1::LeaseJobResponse::default()
+            })),
             LeaseAnswer::Granted { leases, order } => Ok(Response::new(v1::LeaseJobResponse {
+                receipt: (!leases.is_empty()).then(|| replied.receipt.into()),
                 leases: leases.into_iter().map(|(granted, context)| self.remember(&worker, granted, context)).collect(),
                 order: v1::WorkerOrder::from(order).into(),
             })),

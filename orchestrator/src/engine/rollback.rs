@@ -1,0 +1,160 @@
+//! A ledger that went back in time, and what is done about it.
+//!
+//! Whoever holds a receipt that this ledger did not give was told of records by a newer copy of it: an older copy of the
+//! data directory is in use. Going on would lease jobs that are done and give their seqs to others, so nothing is written
+//! any more until a person decides: puts the newer copy back, or starts once with `--accept-rollback` and accepts that
+//! what is missing is lost. What was found is kept beside the ledger, in [`FILE`]: a restart alone decides nothing.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use orch_core::id::{LeaseId, Seq};
+use orch_core::receipt::Receipt;
+use orch_core::time::Now;
+use serde::{Deserialize, Serialize};
+
+use super::{Command, Engine, Step};
+
+/// The file that keeps the finding, in the data directory.
+pub const FILE: &str = "ROLLED_BACK";
+
+/// A receipt that the ledger did not give, or a lease that it did not grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error(
+    "{holder} holds a receipt of this ledger for record {seq}, which it did not give: an older copy of the data \
+     directory is in use, then at record {last}. Nothing is leased or accepted until somebody decides: stop it and put \
+     the newer copy back; or, if there is none, start it once with --accept-rollback {seq}, and what is missing is lost"
+)]
+pub struct Missing {
+    /// Who presented it.
+    pub holder: String,
+    /// The record it speaks of.
+    pub seq: Seq,
+    /// The last record of the ledger then.
+    pub last: Seq,
+}
+
+/// What is known of a rollback.
+#[derive(Debug, Default)]
+pub(super) struct Rollback {
+    file: Option<PathBuf>,
+    /// Receipts for records up to this one that are not known are accepted as lost.
+    accepted: Seq,
+    missing: Option<Missing>,
+    /// The same in words.
+    reason: Option<String>,
+}
+
+impl Rollback {
+    /// Why nothing may be written, if so.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    fn hold(&mut self, missing: Missing) {
+        // The newest receipt tells how much must be accepted.
+        if self.missing.as_ref().is_some_and(|known| known.seq >= missing.seq) {
+            return;
+        }
+        tracing::error!("{missing}");
+        if let Some(file) = &self.file
+            && let Err(error) = keep(file, &missing)
+        {
+            tracing::error!(%error, "this could not be kept in {}: a restart would forget it", file.display());
+        }
+        self.set(missing);
+    }
+
+    fn set(&mut self, missing: Missing) {
+        self.reason = Some(missing.to_string());
+        self.missing = Some(missing);
+    }
+}
+
+fn keep(file: &PathBuf, missing: &Missing) -> io::Result<()> {
+    let mut written = File::create(file)?;
+    written.write_all(&serde_json::to_vec(missing)?)?;
+    written.sync_all()
+}
+
+/// What a receipt, or a lease, says of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// This ledger gave it, as far back as that is known.
+    Known,
+    /// It did not, and that was accepted: whoever holds it should forget it, and what was told with it.
+    Lost,
+    /// It did not: the ledger went back in time, and nothing is written any more.
+    RolledBack(Missing),
+}
+
+/// Presents what this very ledger is said to have given.
+pub struct Present {
+    /// Who holds it, in words.
+    pub holder: String,
+    /// The newest receipt.
+    pub receipt: Option<Receipt>,
+    /// Leases: their ids are the seqs of their grants.
+    pub leases: Vec<LeaseId>,
+}
+
+impl Present {
+    /// The newest record of which it speaks and which is not in the ledger.
+    fn unknown(&self, engine: &Engine) -> Option<Seq> {
+        let receipt = self.receipt.filter(|receipt| !engine.gave(receipt)).map(|receipt| receipt.seq);
+        let leases = self.leases.iter().map(|lease| lease.0);
+        receipt.into_iter().chain(leases.filter(|seq| *seq > engine.state.last_seq())).max()
+    }
+}
+
+impl Command for Present {
+    type Answer = Presented;
+    const WRITES: bool = false;
+
+    fn run(&mut self, engine: &mut Engine, _now: Now) -> Step<Presented> {
+        let Some(seq) = self.unknown(engine) else { return Step::Answer(Presented::Known) };
+        let holder = self.holder.clone();
+        if seq <= engine.rollback.accepted {
+            tracing::warn!(holder, seq = seq.0, "holds a receipt for a record that was accepted as lost");
+            return Step::Answer(Presented::Lost);
+        }
+        let missing = Missing { holder, seq, last: engine.state.last_seq() };
+        engine.rollback.hold(missing.clone());
+        Step::Answer(Presented::RolledBack(missing))
+    }
+}
+
+impl Engine {
+    /// Keeps in `file` what is found of a rollback, and takes up what was found before. Receipts for records up to
+    /// `accepted` that are not known count as lost.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be read or removed.
+    pub fn keep_rollback(&mut self, file: PathBuf, accepted: Seq) -> io::Result<()> {
+        let found = match fs::read(&file) {
+            Ok(bytes) => Some(serde_json::from_slice::<Missing>(&bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        match found {
+            Some(missing) if missing.seq <= accepted => {
+                fs::remove_file(&file)?;
+                tracing::warn!(seq = missing.seq.0, "the rollback was accepted: what is missing is lost");
+            }
+            Some(missing) => {
+                tracing::error!("{missing}");
+                self.rollback.set(missing);
+            }
+            None => {}
+        }
+        self.rollback.accepted = accepted;
+        self.rollback.file = Some(file);
+        Ok(())
+    }
+
+    /// The newest receipt that was presented and that this ledger did not give, if nobody decided yet.
+    pub fn missing(&self) -> Option<&Missing> {
+        self.rollback.missing.as_ref()
+    }
+}
