@@ -2,10 +2,14 @@
 
 mod support;
 
+use std::sync::Mutex;
+
 use orch_ledger::disk::memory::MemoryDir;
 use orch_ledger::verify::verify_in;
 use orch_ledger::{OpenError, Sign, Tail, durable_head};
-use support::{Seen, commit, judged, open, options, paused, refusal};
+use support::damage::{blocks, cuts, flips};
+use support::long::{cores, on_all};
+use support::{Seen, commit, judged, open, options, paused, refusal, replay};
 
 const LAST: &str = "ledger/00000000000000000012.jsonl";
 
@@ -156,53 +160,6 @@ fn an_earlier_segment_that_is_cut_is_refused() {
     }
     let text = refused(&with_file(&sample, name, |bytes| bytes.extend_from_slice(&[0; 10])));
     assert!(text.contains("expected a newline after the line, found byte 0x00"), "{text}");
-}
-
-/// Flips every bit of a segment.
-fn every_flipped_bit_is_refused_and_located(level: bool, name: &str) {
-    let sample = sample(level);
-    let bytes = &sample.dir.files()[name];
-    let len = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    let mut line = 1;
-    for at in 0..len {
-        for bit in 0..8 {
-            let dir = sample.dir.copy();
-            let mut bad = bytes.clone();
-            bad[at] ^= 1 << bit;
-            dir.put(name, &bad);
-            let text = if at % 8 == bit { refused_alike(&dir) } else { refusal(&dir) };
-            assert!(text.contains(&format!("{name} line {line} (byte ")), "byte {at}, line {line}: {text}");
-        }
-        line += usize::from(bytes[at] == b'\n');
-    }
-}
-
-#[test]
-fn every_flipped_bit_of_an_earlier_segment_is_refused() {
-    every_flipped_bit_is_refused_and_located(false, "ledger/00000000000000000001.jsonl");
-}
-
-#[test]
-fn every_flipped_bit_of_the_last_segment_is_refused() {
-    every_flipped_bit_is_refused_and_located(true, LAST);
-}
-
-#[test]
-fn every_flipped_bit_is_refused_while_head_lags() {
-    every_flipped_bit_is_refused_and_located(false, LAST);
-}
-
-#[test]
-fn a_flipped_bit_of_head_loses_nothing() {
-    let sample = sample(true);
-    for at in (0..8192).filter(|at| at % 4096 < 300 || at % 97 == 0) {
-        let dir = with_file(&sample, "HEAD", |bytes| bytes[at] ^= 4);
-        let report = verify_in(&dir, 1, &|_, _| {}).unwrap();
-        assert!(report.findings.is_empty() && report.head_slot_damaged);
-        let (opened, found) = open(&dir).unwrap();
-        assert!(opened.recovered.head_slot_damaged);
-        assert_eq!(found.records.len(), sample.seen.records.len() + 2);
-    }
 }
 
 #[test]
@@ -395,4 +352,41 @@ fn options_change_nothing_of_the_format() {
     }
     let report = verify_in(&dir, 2, &|_, _| {}).unwrap();
     assert_eq!((report.findings, report.batches), (vec![], 12));
+}
+
+#[test]
+fn every_flipped_bit_is_refused_and_located() {
+    let total = Mutex::new(flips::Tally::default());
+    on_all(cores(), |seed| {
+        let head = if seed == 0 { flips::Head::Text } else { flips::Head::Nothing };
+        let tally = replay::told(&flips::command(seed), || flips::all(seed, head));
+        let mut total = total.lock().unwrap();
+        total.add(&tally);
+        total.bytes < 64 << 10
+    });
+    println!("{:?}", total.lock().unwrap());
+}
+
+#[test]
+fn cut_at_every_byte_exactly_the_whole_batches_stay() {
+    let total = Mutex::new(cuts::Tally::default());
+    on_all(cores(), |seed| {
+        let tally = replay::told(&cuts::command(seed), || cuts::all(seed));
+        let mut total = total.lock().unwrap();
+        total.add(&tally);
+        total.bytes < 128 << 10
+    });
+    println!("{:?}", total.lock().unwrap());
+}
+
+#[test]
+fn nothing_wrong_is_accepted_whatever_blocks_a_disk_mixes_up() {
+    let (pool, total) = (blocks::Pool::new(), Mutex::new(blocks::Tally::default()));
+    on_all(cores(), |seed| {
+        let tally = replay::told(&blocks::command(seed), || blocks::case(&pool, seed));
+        let mut total = total.lock().unwrap();
+        total.add(&tally);
+        total.cases < 20_000
+    });
+    println!("{:?}", total.lock().unwrap());
 }

@@ -44,8 +44,7 @@ impl Flags {
 
     /// All cores, unless told otherwise.
     pub fn threads(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.get("threads").map_or(cores, |threads| usize::try_from(threads).unwrap_or(cores).max(1))
+        self.get("threads").map_or_else(cores, |threads| usize::try_from(threads).unwrap_or(1).max(1))
     }
 }
 
@@ -56,8 +55,10 @@ fn number(text: &str) -> Option<u64> {
     digits.replace('_', "").parse::<u64>().ok()?.checked_mul(size)
 }
 
-/// Hands out numbers from 0 to threads until one of them says that it is enough. Ends the process with 1 if a case
-/// panics; the case has said how to repeat it.
+/// Hands out numbers from 0 to threads until one of them says that it is enough.
+///
+/// # Panics
+/// If a case did; it has said how to repeat it.
 pub fn on_all(threads: usize, work: impl Fn(u64) -> bool + Sync) {
     let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
     let one = || {
@@ -76,9 +77,12 @@ pub fn on_all(threads: usize, work: impl Fn(u64) -> bool + Sync) {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(guarded)).collect();
         threads.into_iter().any(|thread| thread.join().unwrap_or(true))
     });
-    if failed {
-        std::process::exit(1);
-    }
+    assert!(!failed, "a case failed");
+}
+
+/// One thread per core.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Tells how far a command is, now and then.

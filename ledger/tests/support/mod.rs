@@ -2,6 +2,7 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+pub mod damage;
 pub mod long;
 pub mod power_loss;
 pub mod replay;
