@@ -1,139 +1,23 @@
 //! The index follows, survives whatever is done to its directory, and agrees with the state.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+#[path = "../../../ledger/tests/support/replay.rs"]
+mod replay;
 
-use orch_core::id::{JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
-use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
+mod damage;
+mod world;
+
+use std::collections::BTreeMap;
+
+use orch_core::id::{JobId, LeaseId, QueueName, Seq};
+use orch_core::job::OnDependencyFailure;
 use orch_core::policy::RetryPatch;
-use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, ExpiryCause, FailureClass, Record};
-use orch_core::state::{Decision, JobState, LeaseRequest, State, Submission};
+use orch_core::state::JobState;
 use orch_core::summary::JobPhase;
 use orch_core::time::{Span, Timestamp};
-use orch_orchestrator::index::{
-    Entry, Filter, Follower, FollowerOptions, Index, IndexStatus, Read, Source, SourceError, directory,
-};
+use orch_orchestrator::index::{Entry, Filter, directory};
 use proptest::prelude::*;
-use tokio::sync::watch;
-
-const LEDGER: &str = "0190b5a4-3c00-7000-8000-000000000001";
-const LONG: Duration = Duration::from_secs(60);
-
-/// A ledger in memory.
-#[derive(Clone, Default)]
-struct Records(Arc<Mutex<Vec<Record>>>);
-
-impl Source for Records {
-    fn read(&mut self, after: Seq, until: Seq) -> Result<Vec<Read>, SourceError> {
-        let records = self.0.lock().unwrap();
-        // A few at a time, so that steps have edges.
-        let end = (until.0 as usize).min(records.len()).min(after.0 as usize + 7);
-        let some = records[after.0 as usize..end].iter();
-        Ok(some.map(|record| Read { record: record.clone(), witness: witness(record) }).collect())
-    }
-
-    fn witness(&mut self, seq: Seq) -> Result<Option<u32>, SourceError> {
-        Ok(self.0.lock().unwrap().get(seq.0 as usize - 1).map(witness))
-    }
-}
-
-fn witness(record: &Record) -> u32 {
-    (record.at.0 as u32) ^ (record.seq.0 as u32).wrapping_mul(0x9e37_79b9)
-}
-
-/// A state, and the ledger that it came from.
-struct World {
-    state: State,
-    ledger: Records,
-    durable: watch::Sender<Seq>,
-    now: Timestamp,
-}
-
-impl World {
-    fn new() -> Self {
-        let durable = watch::Sender::new(Seq(0));
-        Self { state: State::default(), ledger: Records::default(), durable, now: Timestamp(1_000_000) }
-    }
-
-    fn record<T>(&mut self, decision: Decision<T>) -> T {
-        for event in decision.events {
-            let record = Record { seq: self.state.next_seq(), at: self.now, event };
-            self.state.apply(&record).unwrap();
-            self.ledger.0.lock().unwrap().push(record);
-        }
-        self.durable.send_replace(self.state.last_seq());
-        decision.answer
-    }
-
-    fn submit(&mut self, queues: Vec<QueueSpec>, jobs: Vec<JobSpec>) {
-        let submission = Submission { contracts: Vec::new(), queues, jobs };
-        let decision = self.state.submit(&submission, self.now).unwrap();
-        self.record(decision);
-    }
-
-    /// Two queues, and some jobs in them.
-    fn with_jobs(n: u64) -> Self {
-        let mut world = Self::new();
-        world.submit(vec![queue("a"), queue("b")], Vec::new());
-        world.submit(Vec::new(), (0..n).map(|i| job(if i % 3 == 0 { "b" } else { "a" })).collect());
-        world
-    }
-
-    fn follow(&self, data: Option<&Path>) -> Follower {
-        let options = FollowerOptions { dir: data.map(|data| directory(data, LEDGER)), pace: Duration::from_millis(1) };
-        Follower::start(options, Box::new(self.ledger.clone()), self.durable.subscribe()).unwrap()
-    }
-
-    /// What the index must hold, folded without it.
-    fn model(&self) -> BTreeMap<JobId, Entry> {
-        let mut entries: BTreeMap<JobId, Entry> = BTreeMap::new();
-        for record in self.ledger.0.lock().unwrap().iter() {
-            if let Some((job, entry)) = Entry::begin(record) {
-                entries.insert(job, entry);
-            } else if let Some(job) = orch_core::summary::job_of(record) {
-                entries.get_mut(&job).unwrap().take(record);
-            }
-        }
-        entries
-    }
-
-    async fn assert_followed(&self, index: &Index) -> IndexStatus {
-        let last = self.state.last_seq();
-        let status = index.wait_for(last, LONG).await;
-        assert_eq!((status.applied, status.problem.as_str()), (last, ""));
-        let model = self.model();
-        let page = index.list(Filter::default(), JobId::new(0), usize::MAX).await.unwrap();
-        let all: Vec<_> = model.iter().map(|(job, entry)| (*job, entry.summary.clone())).collect();
-        assert_eq!(page.jobs, all);
-        for (job, entry) in &model {
-            assert_eq!(index.get(*job).await.unwrap().as_ref(), Some(entry));
-        }
-        status
-    }
-}
-
-fn queue(name: &str) -> QueueSpec {
-    let mut queue = QueueSpec::new(QueueName::new(name).unwrap());
-    queue.kind = Some(Kind::new("k").unwrap());
-    queue
-}
-
-fn job(queue: &str) -> JobSpec {
-    JobSpec::new(QueueName::new(queue).unwrap(), Payload::default())
-}
-
-fn worker() -> WorkerId {
-    WorkerId::new("w").unwrap()
-}
-
-fn lease_some(world: &mut World, max: usize) -> Vec<LeaseId> {
-    let request = LeaseRequest { worker: worker(), kinds: vec![Kind::new("k").unwrap()], max };
-    let decision = world.state.lease(&request, &mut |_| Payload::default());
-    world.record(decision).into_iter().map(|granted| granted.lease).collect()
-}
+use world::{LEDGER, World, job, lease_some, queue, worker};
 
 #[tokio::test]
 async fn it_follows_and_goes_on_where_it_was() {
@@ -262,32 +146,16 @@ async fn a_place_where_nothing_can_be_made_leaves_it_in_memory() {
     follower.stop();
 }
 
-/// Flips bytes all over a closed database. Whatever sled makes of it, the index is right in the end.
-#[tokio::test]
-async fn damage_anywhere_is_found_and_built_over() {
-    let good = tempfile::tempdir().unwrap();
-    let mut world = World::with_jobs(400);
-    lease_some(&mut world, 50);
-    let follower = world.follow(Some(good.path()));
-    world.assert_followed(&follower.index()).await;
-    follower.stop();
-    let from = directory(good.path(), LEDGER);
-    let db = std::fs::read(from.join("db")).unwrap();
-    let used = db.iter().rposition(|byte| *byte != 0).unwrap();
-    for i in 0..24 {
-        let data = tempfile::tempdir().unwrap();
-        let dir = directory(data.path(), LEDGER);
-        std::fs::create_dir_all(&dir).unwrap();
-        for entry in std::fs::read_dir(&from).unwrap().flatten().filter(|entry| entry.path().is_file()) {
-            std::fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
-        }
-        let mut bad = db.clone();
-        bad[used * i / 24] ^= 0x55;
-        std::fs::write(dir.join("db"), bad).unwrap();
-        let follower = world.follow(Some(data.path()));
-        world.assert_followed(&follower.index()).await;
-        follower.stop();
+/// The long form is `cargo run --release -p orch-orchestrator --example index_damage`.
+#[test]
+fn damage_of_every_kind_is_found_and_built_over() {
+    let pool = damage::Pool::new();
+    let mut tally = damage::Tally::default();
+    for seed in 0..50 {
+        tally.add(&replay::told(&damage::command(seed), || damage::case(&pool, seed)));
     }
+    println!("{tally:?}");
+    assert!(tally.built_again > 10 && tally.used > 0, "{tally:?}");
 }
 
 #[tokio::test]
