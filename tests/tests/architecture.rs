@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that look at the system from outside and may depend on all of it.
-const OUTSIDE: &[&str] = &["orch-tests", "orch-bench", "orch-sim", "orch-torture"];
+const OUTSIDE: &[&str] = &["orch-tests", "orch-bench", "orch-sim", "orch-torture", "orch-fuzz"];
 
 fn metadata() -> cargo_metadata::Metadata {
     cargo_metadata::MetadataCommand::new()

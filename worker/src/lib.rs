@@ -28,5 +28,6 @@ mod submit;
 pub use config::WorkerConfig;
 pub use report::WorkerReport;
 pub use run::{WorkerError, run};
+pub use runner::read_output;
 /// Cancelled by the caller to drain or end a worker.
 pub use tokio_util::sync::CancellationToken;

@@ -24,6 +24,25 @@ mod process;
 mod serve;
 mod tail;
 
+/// Reads a runner's output, in the pieces in which it came, as a worker reads it: how many lines it has, and how many of
+/// them the protocol of `serve` knows. For tests that write anything.
+///
+/// # Errors
+/// A line is longer than `limit`.
+pub fn read_output(pieces: &[&[u8]], limit: usize) -> Result<(usize, usize), String> {
+    let mut cutter = lines::LineCutter::new(limit);
+    let (mut count, mut known) = (0, 0);
+    let mut take = |line: &[u8]| {
+        count += 1;
+        known += usize::from(serve::is_known(line));
+    };
+    for piece in pieces {
+        cutter.cut(piece).map_err(|error| error.to_string())?.iter().for_each(|line| take(line));
+    }
+    cutter.finish().iter().for_each(|line| take(line));
+    Ok((count, known))
+}
+
 /// How a runner ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {

@@ -25,6 +25,11 @@ use said::Said;
 
 mod said;
 
+/// Whether the protocol knows a line.
+pub(super) fn is_known(line: &[u8]) -> bool {
+    said::parse(line).is_ok()
+}
+
 /// One read from a pipe.
 const CHUNK: usize = 64 << 10;
 

@@ -1,0 +1,491 @@
+//! Inputs that are nearly right: what the mutator begins with.
+
+use orch_proto::v1;
+use orch_proto::v1::submit_results_request::Action;
+use prost::Message;
+
+use crate::Random;
+use crate::commands::{ANY, KINDS};
+use crate::recovery::sample as files;
+use crate::wire::MESSAGES;
+
+/// Pieces of lines, HEAD and LEDGER_ID.
+pub(crate) const LINE_WORDS: &[&str] = &[
+    "{\"seq\":1,\"batch\":1,\"left\":0,\"at\":\"2026-11-21T08:00:00.000Z\",\"event\":{}",
+    ",\"crc\":\"00000000\"}",
+    ",\"chain\":\"0000000000000000000000000000000000000000000000000000000000000000\"",
+    "{\"segment_opened\":{\"ledger\":\"0190b5a4-3c00-7000-8000-000000000001\",\"format\":1,\"previous\":\"",
+    "{\"segment_sealed\":{}}",
+    "{\"ledger_repaired\":{\"lost_from\":3,\"reason\":\"\",\"by\":\"\"}}",
+    "{\"booted\":{\"epoch\":1,\"version\":\"\",\"host\":\"\",\"pid\":1}}",
+    "\"format\":2",
+    "\"generation\":9",
+];
+
+/// Pieces of contracts in JSON.
+pub(crate) const CONTRACT_WORDS: &[&str] = &[
+    "{\"contract\":\"c\",\"version\":1,\"schema\":true,\"identity\":[{\"field\":\"k\"}]}",
+    "\"limits\":{\"max_bytes\":65536,\"max_depth\":64},",
+    "\"tolerance\":[{\"field\":\"err\",\"abs_lt\":1e-8}],",
+    "\"abs_lt\":{\"payload\":\"eps\"}",
+    "\"quantum\":1e-6",
+    "\"complete\":{\"count\":{\"payload\":\"n\"}},",
+    "{\"sub\":[{\"payload\":\"b\"},{\"payload\":\"a\"}]}",
+    "\"$ref\":\"#\"",
+    "\"$ref\":\"file:///etc/passwd\"",
+    "\"$defs\":{\"a\":{\"$ref\":\"#/$defs/a\"}},",
+    "\"pattern\":\"(a+)+$\",",
+    "\"type\":\"integer\",\"minimum\":1",
+    "\"field\":\"/a/b~1c\"",
+];
+
+/// Pieces of manifests.
+pub(crate) const MANIFEST_WORDS: &[&str] = &[
+    "queue: q\nkind: k\n",
+    "---\n",
+    "jobs:\n  queue: q\n  range: {from: 0, to: 99, step: 7, as: [a, b]}\n",
+    "job: {queue: q, payload: {x: 1}}\n",
+    "jobs:\n  - {queue: q, name: a}\n  - {queue: q, depends_on: [a]}\n",
+    "retry: {max_attempts: 3, backoff: 10s, factor: 2.5}\n",
+    "lease: {ttl: 60s, heartbeat: 5s}\n",
+    "timeout: 1h\n",
+    "not_before: 2026-11-21T09:00:00Z\n",
+    "idempotency_key: k-1\n",
+    "{\"queue\":\"q\",\"payload\":1}\n",
+    "contract: c\nversion: 1\nschema: {}\nidentity: [{field: x, quantum: 1e-3}]\n",
+    "step: 0",
+    "to: 18446744073709551615",
+    "to: -9223372036854775808",
+    "&anchor",
+    "*anchor",
+    "<<: *anchor\n",
+    "!!str ",
+    "|\n  text\n",
+    ">-\n",
+];
+
+/// Pieces of JSON, candidates and payloads.
+pub(crate) const JSON_WORDS: &[&str] = &[
+    "{\"n\":1,\"t\":14.134725141734694,\"root_val\":1e-12}",
+    "{\"candidate\":{\"n\":1}}",
+    "{\"progress\":0.5,\"note\":\"half\"}",
+    "{\"done\":true}",
+    "{\"ready\":true}",
+    "{\"error\":\"no\",\"class\":\"permanent\"}",
+    "{\"x\":0.4999999,\"y\":500,\"name\":{\"first\":\"a\"}}",
+    "\"k\":",
+    "1e308",
+    "123456789012345678901234567890",
+    "0.30000000000000004",
+    "-0",
+    "\"\\u0000\\ud83d\\ude00\"",
+    "null",
+    "[]",
+];
+
+/// Texts at the edges of what is allowed, and beyond.
+fn text(random: &mut Random) -> String {
+    match random.below(12) {
+        0 => String::new(),
+        1 => "\0".into(),
+        2 => "a\u{202e}b\u{1f600}é\u{7f}\n\r\t\"\\".into(),
+        3 => "x".repeat(random.below(3000)),
+        4 => "ü".repeat(random.below(300)),
+        5 => "\u{0}\u{1}\u{1f}".repeat(50),
+        6 => "/../..".into(),
+        7 => "\u{feff}".into(),
+        8 if random.below(20) == 0 => "y".repeat(1 << 20),
+        _ => "name".into(),
+    }
+}
+
+/// Numbers at the edges of what is allowed, and beyond.
+fn number(random: &mut Random) -> u64 {
+    let edges = [0, 1, 2, 3, 1000, u64::from(u32::MAX), 1 << 53, i64::MAX as u64, 1 << 63, u64::MAX];
+    match random.below(3) {
+        0 => edges[random.below(edges.len())],
+        1 => random.below(10) as u64,
+        _ => random.next_u64() >> random.below(64),
+    }
+}
+
+fn small(random: &mut Random) -> u32 {
+    u32::try_from(number(random)).unwrap_or(u32::MAX)
+}
+
+fn time(random: &mut Random) -> i64 {
+    let edges =
+        [i64::MIN, -62_167_219_200_001, -1, 0, 1_795_248_000_000, 253_402_300_799_999, 253_402_300_800_000, i64::MAX];
+    edges[random.below(edges.len())]
+}
+
+/// JSON that is deep, long, huge, odd or wrong.
+fn json(random: &mut Random) -> String {
+    match random.below(14) {
+        0 => "null".into(),
+        1 => {
+            let deep = random.below(200);
+            format!("{}{}", "[".repeat(deep), "]".repeat(deep))
+        }
+        2 => {
+            let deep = random.below(120);
+            format!("{}1{}", "{\"a\":".repeat(deep), "}".repeat(deep))
+        }
+        3 => format!("{{\"n\":{}}}", number(random)),
+        4 => format!("[{},-{},1e{},-0.0,1E-400,0.1]", number(random), number(random), random.below(500)),
+        5 => "{\"a\":1,\"a\":2}".into(),
+        6 => "\"\\ud800\"".into(),
+        7 => "{\"\\u0000\":\"\\u0000\",\"é\":\"\\ud83d\\ude00\"}".into(),
+        8 => format!("{{\"text\":\"{}\"}}", "z".repeat(random.below(20_000))),
+        9 => format!("[{}1]", "1,".repeat(random.below(5_000))),
+        10 => " {\n \"a\" :\t1 }\r\n".into(),
+        11 => text(random),
+        _ => "{\"a\":-1,\"b\":6,\"eps\":0.5,\"n\":2}".into(),
+    }
+}
+
+fn json_candidate(random: &mut Random) -> Vec<u8> {
+    match random.below(6) {
+        0 => json(random).into_bytes(),
+        1 => format!("{{\"k\":{}}}", json(random)).into_bytes(),
+        2 => format!(
+            "{{\"x\":{}.5e{},\"y\":{},\"name\":{{\"first\":\"a\"}}}}",
+            random.below(1000),
+            random.below(30),
+            number(random)
+        )
+        .into_bytes(),
+        3 => {
+            let len = random.below(40);
+            random.bytes(len)
+        }
+        _ => format!(
+            "{{\"k\":{},\"n\":{},\"t\":{}.25,\"root_val\":0,\"err\":0}}",
+            random.below(50),
+            1 + random.below(9),
+            random.below(90)
+        )
+        .into_bytes(),
+    }
+}
+
+/// A line of a ledger.
+pub(crate) fn line(random: &mut Random) -> Vec<u8> {
+    let segments: Vec<&Vec<u8>> =
+        files().iter().filter(|(name, _)| name.starts_with("ledger/")).map(|(_, bytes)| bytes).collect();
+    let segment = segments[random.below(segments.len())];
+    let lines: Vec<&[u8]> = segment.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    lines[random.below(lines.len())].to_vec()
+}
+
+/// A damaged file of a data directory: see [`crate::recovery()`].
+pub(crate) fn recovery(random: &mut Random) -> Vec<u8> {
+    let files = files();
+    let file = random.below(files.len().min(64));
+    let how = random.below(4);
+    let mut input = vec![u8::try_from(file << 2 | how).unwrap_or(0)];
+    match how {
+        0 => input.extend_from_slice(&files[file].1),
+        1 => input.extend(line(random)),
+        2 => {
+            let at = random.below(files[file].1.len() + 1);
+            input.extend_from_slice(&u16::try_from(at).unwrap_or(0).to_be_bytes());
+            input.extend_from_slice(&files[file].1[at..]);
+        }
+        _ => {
+            let len = 3 * (1 + random.below(4));
+            input.extend(random.bytes(len));
+        }
+    }
+    input
+}
+
+/// A contract as JSON.
+pub(crate) fn contract(random: &mut Random) -> Vec<u8> {
+    let schema = [
+        "true",
+        "{}",
+        "{\"type\":\"object\",\"required\":[\"k\"]}",
+        "{\"properties\":{\"n\":{\"minimum\":1,\"type\":\"integer\"},\"t\":{\"type\":\"number\"}}}",
+    ];
+    let identity = [
+        "[{\"field\":\"k\"}]",
+        "[{\"field\":\"t\",\"quantum\":1e-6}]",
+        "[{\"field\":\"/a/b\"},{\"field\":\"x\",\"quantum\":1000}]",
+    ];
+    let more = [
+        "",
+        ",\"tolerance\":[{\"field\":\"err\",\"abs_lt\":1e-8}]",
+        ",\"complete\":{\"count\":{\"payload\":\"n\"}}",
+        ",\"limits\":{\"max_bytes\":4096,\"max_depth\":4}",
+    ];
+    format!(
+        "{{\"contract\":\"c\",\"version\":{},\"schema\":{},\"identity\":{}{}}}",
+        1 + random.below(3),
+        schema[random.below(schema.len())],
+        identity[random.below(identity.len())],
+        more[random.below(more.len())]
+    )
+    .into_bytes()
+}
+
+/// A manifest.
+pub(crate) fn manifest(random: &mut Random) -> Vec<u8> {
+    let mut text = String::new();
+    for _ in 0..1 + random.below(6) {
+        text.push_str(MANIFEST_WORDS[random.below(MANIFEST_WORDS.len())]);
+        text.push_str(["", "---\n", "\n"][random.below(3)]);
+    }
+    text.into_bytes()
+}
+
+/// A contract's number and a candidate.
+pub(crate) fn candidate(random: &mut Random) -> Vec<u8> {
+    let mut input = random.bytes(1);
+    input.extend(json_candidate(random));
+    input
+}
+
+/// A runner's output.
+pub(crate) fn runner(random: &mut Random) -> Vec<u8> {
+    let mut input = random.bytes(1);
+    for _ in 0..random.below(8) {
+        input.extend_from_slice(JSON_WORDS[random.below(JSON_WORDS.len())].as_bytes());
+        input.extend_from_slice([&b"\n"[..], b"\r\n", b""][random.below(3)]);
+    }
+    input
+}
+
+fn job(random: &mut Random) -> v1::JobSpec {
+    v1::JobSpec {
+        queue: ["q", "q", "other", "none"][random.below(4)].into(),
+        kind: ["", "k", "zeta"][random.below(3)].into(),
+        name: if random.flip() { String::new() } else { text(random) },
+        payload_json: json(random),
+        priority: i32::from_ne_bytes(small(random).to_ne_bytes()),
+        retry: random.flip().then(|| retry(random)),
+        lease: random.flip().then(|| lease(random)),
+        timeout_ms: random.flip().then(|| number(random)),
+        delay_ms: (random.below(4) == 0).then(|| number(random)),
+        not_before_unix_ms: (random.below(4) == 0).then(|| time(random)),
+        depends_on: if random.below(6) == 0 { vec!["name".into(), text(random)] } else { Vec::new() },
+        continue_on_dependency_failure: random.flip(),
+        idempotency_key: if random.below(4) == 0 { text(random) } else { String::new() },
+    }
+}
+
+fn retry(random: &mut Random) -> v1::RetryPatch {
+    let factors = [0.0, 1.0, 2.5, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, f64::MAX];
+    v1::RetryPatch {
+        max_attempts: random.flip().then(|| small(random)),
+        backoff_ms: random.flip().then(|| number(random)),
+        factor: random.flip().then(|| factors[random.below(factors.len())]),
+        cap_ms: random.flip().then(|| number(random)),
+        jitter_ms: random.flip().then(|| number(random)),
+        crash_limit: random.flip().then(|| small(random)),
+    }
+}
+
+fn lease(random: &mut Random) -> v1::LeasePatch {
+    v1::LeasePatch {
+        ttl_ms: random.flip().then(|| number(random)),
+        heartbeat_ms: random.flip().then(|| number(random)),
+    }
+}
+
+fn queue(random: &mut Random) -> v1::QueueSpec {
+    v1::QueueSpec {
+        queue: ["q", "other"][random.below(2)].into(),
+        contract: ["c@1", "c@1", "", "c@9"][random.below(4)].into(),
+        kind: "k".into(),
+        retry: (random.below(4) == 0).then(|| retry(random)),
+        lease: (random.below(4) == 0).then(|| lease(random)),
+        timeout_ms: (random.below(4) == 0).then(|| number(random)),
+    }
+}
+
+fn submit(random: &mut Random) -> v1::SubmitRequest {
+    let known = r#"{"contract":"c","version":1,"schema":true,"identity":[{"field":"k"}],"limits":{"max_bytes":65536,"max_depth":64}}"#;
+    v1::SubmitRequest {
+        contracts_json: match random.below(4) {
+            0 => Vec::new(),
+            1 => vec![String::from_utf8(contract(random)).unwrap_or_default()],
+            _ => vec![known.into()],
+        },
+        queues: if random.below(4) == 0 { Vec::new() } else { vec![queue(random)] },
+        jobs: (0..random.below(4)).map(|_| job(random)).collect(),
+        ..v1::SubmitRequest::default()
+    }
+}
+
+/// A submission that is accepted: work for the messages that follow.
+fn work(random: &mut Random) -> v1::SubmitRequest {
+    let contract = r#"{"contract":"c","version":1,"schema":true,"identity":[{"field":"k"}]}"#;
+    let queue = v1::QueueSpec {
+        queue: "q".into(),
+        contract: "c@1".into(),
+        kind: "k".into(),
+        retry: random.flip().then(|| v1::RetryPatch { max_attempts: Some(1), ..v1::RetryPatch::default() }),
+        ..v1::QueueSpec::default()
+    };
+    let job = |random: &mut Random| v1::JobSpec {
+        queue: "q".into(),
+        payload_json: "{\"eps\":0.5}".into(),
+        delay_ms: (random.below(5) == 0).then_some(1000),
+        ..v1::JobSpec::default()
+    };
+    let jobs = (0..1 + random.below(4)).map(|_| job(random)).collect();
+    v1::SubmitRequest {
+        contracts_json: vec![contract.into()],
+        queues: vec![queue],
+        jobs,
+        ..v1::SubmitRequest::default()
+    }
+}
+
+fn results(random: &mut Random) -> v1::SubmitResultsRequest {
+    let classes = [v1::FailureClass::Error, v1::FailureClass::Timeout, v1::FailureClass::Incomplete];
+    let action = match random.below(6) {
+        0 => Action::Complete(v1::Complete { batches: random.below(3) as u64 }),
+        1 => Action::Fail(v1::Fail {
+            class: classes[random.below(3)].into(),
+            message: text(random),
+            exit_code: random.flip().then(|| i32::from_ne_bytes(small(random).to_ne_bytes())),
+        }),
+        _ => Action::Batch(v1::Batch {
+            number: if random.below(5) == 0 { number(random) } else { ANY },
+            candidates: (0..random.below(6)).map(|_| json_candidate(random).into()).collect(),
+        }),
+    };
+    let lease = if random.below(6) == 0 { number(random) } else { ANY + random.below(4) as u64 };
+    v1::SubmitResultsRequest { worker: ["", "w"][random.below(2)].into(), lease, action: Some(action) }
+}
+
+fn filter(random: &mut Random) -> v1::JobFilter {
+    v1::JobFilter {
+        queue: text(random),
+        jobs: (0..1 + random.below(3))
+            .map(|_| if random.flip() { ANY + random.below(9) as u64 } else { number(random) })
+            .collect(),
+        since_unix_ms: random.flip().then(|| time(random)),
+        ..v1::JobFilter::default()
+    }
+}
+
+fn legacy(random: &mut Random) -> v1::ImportLegacyRequest {
+    use v1::import_legacy_request::Part;
+    let part = match random.below(4) {
+        0 => Part::Start(v1::LegacyStart {
+            file_sha256: random.bytes(32).into(),
+            name: text(random),
+            contract: "c@1".into(),
+            payload_json: json(random),
+        }),
+        1 => Part::Finish(v1::LegacyFinish { batches: random.below(3) as u64 }),
+        _ => Part::Batch(v1::Batch {
+            number: 1 + random.below(2) as u64,
+            candidates: (0..random.below(4)).map(|_| json_candidate(random).into()).collect(),
+        }),
+    };
+    v1::ImportLegacyRequest { part: Some(part) }
+}
+
+/// A message of one kind, as [`crate::commands()`] numbers them.
+fn message(kind: u8, random: &mut Random) -> Vec<u8> {
+    let worker = || "w".to_owned();
+    match kind {
+        0 if random.flip() => work(random).encode_to_vec(),
+        0 => submit(random).encode_to_vec(),
+        1 => v1::ImportJobsRequest { chunk: 1, jobs: (0..random.below(4)).map(|_| job(random)).collect() }
+            .encode_to_vec(),
+        2 => v1::RegisterWorkerRequest {
+            worker: worker(),
+            kinds: vec!["k".into(), "zeta".into()],
+            slots: small(random),
+            version: text(random),
+            uptime_ms: number(random),
+            ..v1::RegisterWorkerRequest::default()
+        }
+        .encode_to_vec(),
+        3 => v1::LeaseJobRequest { worker: worker(), max: 1 + small(random) % 9, ..v1::LeaseJobRequest::default() }
+            .encode_to_vec(),
+        4 => {
+            let lease =
+                v1::LeaseProgress { lease: ANY + random.below(3) as u64, fraction: f64::NAN, note: text(random) };
+            v1::HeartbeatRequest { worker: worker(), leases: vec![lease], last_receipt: None }.encode_to_vec()
+        }
+        5 => results(random).encode_to_vec(),
+        6 => v1::ReleaseLeasesRequest { worker: worker(), leases: vec![ANY, number(random)] }.encode_to_vec(),
+        7 => v1::DeregisterWorkerRequest { worker: worker() }.encode_to_vec(),
+        8 => {
+            v1::CancelJobsRequest { filter: Some(filter(random)), reason: text(random), dry_run: false }.encode_to_vec()
+        }
+        9 => v1::RetryFailedRequest { limit: number(random), ..v1::RetryFailedRequest::default() }.encode_to_vec(),
+        10 => v1::PauseQueueRequest { queue: "q".into(), reason: text(random) }.encode_to_vec(),
+        11 => v1::ResumeQueueRequest { queue: "q".into() }.encode_to_vec(),
+        12 => legacy(random).encode_to_vec(),
+        15 => number(random).to_le_bytes().to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// A sequence of messages: something to work on, then anything.
+pub(crate) fn commands(random: &mut Random) -> Vec<u8> {
+    let mut input = Vec::new();
+    put(&mut input, 0, &work(random).encode_to_vec());
+    let mut kinds = vec![2, 0, 3, 5];
+    let often = [0, 1, 2, 2, 3, 3, 3, 5, 5, 5, 5, 5, 5, 8, 9, 10, 11, 12, 12, 15, 16];
+    for _ in 0..random.below(30) {
+        kinds.push(if random.below(5) > 0 {
+            often[random.below(often.len())]
+        } else {
+            u8::try_from(random.below(KINDS.into())).unwrap_or(0)
+        });
+    }
+    for kind in kinds {
+        let message = message(kind, random);
+        put(&mut input, kind, &message);
+    }
+    input
+}
+
+fn put(input: &mut Vec<u8>, kind: u8, message: &[u8]) {
+    input.push(kind);
+    // A vector has room for every length.
+    let _ = prost::encode_length_delimiter(message.len(), input);
+    input.extend_from_slice(message);
+}
+
+/// A message's number and its bytes, as [`crate::wire()`] numbers them.
+pub(crate) fn wire(random: &mut Random) -> Vec<u8> {
+    let which = u8::try_from(random.below(MESSAGES.into())).unwrap_or(0);
+    let bytes = match which {
+        0 => submit(random).encode_to_vec(),
+        1 => job(random).encode_to_vec(),
+        2 => queue(random).encode_to_vec(),
+        3 => message(2, random),
+        4 => message(3, random),
+        5 => message(4, random),
+        6 => results(random).encode_to_vec(),
+        7 => message(6, random),
+        8 => v1::PushLogsRequest { worker: text(random), lease: number(random), text: text(random).into() }
+            .encode_to_vec(),
+        9 => filter(random).encode_to_vec(),
+        10 => legacy(random).encode_to_vec(),
+        11 => message(1, random),
+        13 => v1::ListJobsRequest { filter: Some(filter(random)), limit: small(random), after_job: number(random) }
+            .encode_to_vec(),
+        15 => message(8, random),
+        30 => {
+            let len = random.below(40);
+            v1::Receipt { seq: number(random), chain: random.bytes(len).into() }.encode_to_vec()
+        }
+        _ => {
+            let len = random.below(60);
+            random.bytes(len)
+        }
+    };
+    let mut input = vec![which];
+    input.extend(bytes);
+    input
+}
