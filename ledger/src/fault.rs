@@ -138,6 +138,16 @@ pub enum Fault {
         /// Its last record.
         seq: Seq,
     },
+    /// The ledger ends before a record that was durable once. Said by readers, who know the record and not its batch.
+    #[error(
+        "expected records up to seq {until}, which are durable, found the end of the ledger after seq {last}: acknowledged records are missing"
+    )]
+    EndsEarly {
+        /// The last durable record.
+        until: Seq,
+        /// The last that is there.
+        last: Seq,
+    },
     /// The batch that HEAD names is there, but it is another one.
     #[error("expected {what} {expected} of batch {batch}, as HEAD names it, found {found}")]
     HeadDisagrees {

@@ -139,7 +139,7 @@ impl Follower {
     fn find_line(&mut self, until: Seq) -> Result<(usize, usize), FollowError> {
         loop {
             if self.segment.is_none() {
-                self.open_segment()?;
+                self.open_segment(until)?;
             }
             let start = self.used.min(self.block.len());
             if let Some(len) = memchr::memchr(b'\n', &self.block[start..]) {
@@ -148,7 +148,7 @@ impl Follower {
             let more = self.read_on(until)?;
             match self.block.first() {
                 // Nothing follows here, and the line is durable: it begins the next segment.
-                None | Some(0) => self.open_segment()?,
+                None | Some(0) => self.open_segment(until)?,
                 Some(_) if more == 0 => return Err(self.damaged(0, Fault::Newline { found: None })),
                 // Too long to be a line, which whoever reads it will say.
                 Some(_) if self.block.len() > MAX_LINE_BYTES + BLOCK => return Ok((0, self.block.len())),
@@ -183,7 +183,7 @@ impl Follower {
     }
 
     /// Opens the segment that holds the next line, and finds the line in it.
-    fn open_segment(&mut self) -> Result<(), FollowError> {
+    fn open_segment(&mut self, until: Seq) -> Result<(), FollowError> {
         let listed = list::list(&*self.dir).map_err(|error| self.failed(layout::LEDGER.into(), error))?;
         let firsts = listed.map_err(|(place, fault)| self.refused(place, fault))?;
         let i = firsts.partition_point(|first| *first <= self.next);
@@ -191,8 +191,14 @@ impl Follower {
         let came_from = self.segment.as_ref().map(|open| open.first);
         // A segment that was read to its end does not hold the line; it should begin the next one.
         let Some(first) = first.filter(|first| came_from.is_none_or(|from| from < *first)) else {
-            let place = Place::file(layout::LEDGER);
-            return Err(self.refused(place, Fault::Segment { expected: self.next, found: firsts.get(i).copied() }));
+            return Err(match (firsts.get(i), came_from) {
+                (None, Some(_)) => self.ends_early(until),
+                (found, _) => {
+                    let place =
+                        Place::file(found.map_or_else(|| layout::LEDGER.to_owned(), |seq| layout::segment(*seq)));
+                    self.refused(place, Fault::Segment { expected: self.next, found: found.copied() })
+                }
+            });
         };
         let name = layout::segment(first);
         let file = self.dir.open(&name, Access::Read).map_err(|error| self.failed(name.clone(), error))?;
@@ -207,9 +213,22 @@ impl Follower {
 
     /// The line that begins at `start` in the block is damaged.
     fn damaged(&self, start: usize, fault: Fault) -> FollowError {
-        let offset = self.segment.as_ref().map_or(0, |open| open.at) + start as u64;
-        let file = self.segment.as_ref().map_or_else(|| layout::LEDGER.into(), |open| layout::segment(open.first));
-        self.refused(Place { file, line: 0, offset }, fault)
+        self.refused(self.place(start), fault)
+    }
+
+    /// The last segment ends although a later line is durable.
+    fn ends_early(&self, until: Seq) -> FollowError {
+        let fault = Fault::EndsEarly { until, last: Seq(self.next.0 - 1) };
+        self.refused(self.place(self.used.min(self.block.len())), fault)
+    }
+
+    /// The place of the byte at `start` in the block. Its line is counted from the beginning of the segment: this is for
+    /// messages only.
+    fn place(&self, start: usize) -> Place {
+        let Some(open) = &self.segment else { return Place::file(layout::LEDGER) };
+        let offset = open.at + start as u64;
+        let line = lines_before(&*open.file, offset).map_or(0, |lines| lines + 1);
+        Place { file: layout::segment(open.first), line, offset }
     }
 
     fn refused(&self, place: Place, fault: Fault) -> FollowError {
@@ -219,6 +238,22 @@ impl Follower {
     fn failed(&self, file: String, source: io::Error) -> FollowError {
         FollowError::Io { dir: self.dir.path().to_owned(), file, source }
     }
+}
+
+/// How many lines end before an offset.
+fn lines_before(file: &dyn File, offset: u64) -> io::Result<u64> {
+    let (mut at, mut lines) = (0, 0);
+    let mut block = vec![0; 64 << 10];
+    while at < offset {
+        let wanted = usize::try_from(offset - at).unwrap_or(usize::MAX).min(block.len());
+        let n = disk::read_full_at(file, &mut block[..wanted], at)?;
+        if n == 0 {
+            break;
+        }
+        lines += memchr::memchr_iter(b'\n', &block[..n]).count() as u64;
+        at += n as u64;
+    }
+    Ok(lines)
 }
 
 /// The offset of a line of a seq at or before `seq`, near it: halves the file, reading a line in the middle. Where no

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use orch_ledger::disk::memory::MemoryDir;
 use orch_ledger::verify::verify_in;
-use orch_ledger::{OpenError, Sign, Tail, durable_head};
+use orch_ledger::{Follower, OpenError, Sign, Tail, durable_head};
 use support::damage::{blocks, cuts, flips};
 use support::long::{cores, on_all};
 use support::{Seen, commit, judged, open, options, paused, refusal, replay};
@@ -389,4 +389,45 @@ fn nothing_wrong_is_accepted_whatever_blocks_a_disk_mixes_up() {
         total.cases < 20_000
     });
     println!("{:?}", total.lock().unwrap());
+}
+
+#[test]
+fn a_reader_names_the_place_that_a_verification_names() {
+    let sample = support::damage::sample::Sample::of(3, 4);
+    let until = sample.head.seq;
+    let read = |dir: &MemoryDir| {
+        let mut follower = Follower::new_in(std::sync::Arc::new(dir.clone()), orch_core::id::Seq(1));
+        loop {
+            match follower.next_line(until) {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("nothing was noticed"),
+                Err(error) => return error.to_string(),
+            }
+        }
+    };
+    for segment in &sample.segments {
+        for at in (0..segment.bytes.len()).step_by(13) {
+            let mut bytes = segment.bytes.clone();
+            bytes[at] ^= 1;
+            let line = segment.lines.partition_point(|start| *start <= at);
+            let place = format!("{} line {line} (byte {}): expected ", segment.name, segment.lines[line - 1]);
+            let text = read(&sample.with(&segment.name, &bytes));
+            assert!(text.contains(&place), "{place}: {text}");
+        }
+    }
+    // Cut behind a whole line, it says what is missing.
+    let last = sample.segments.last().unwrap();
+    let (end, _, seq) = last.ends[0];
+    for zeros in [0, 600] {
+        let mut bytes = last.bytes[..end].to_vec();
+        bytes.resize(end + zeros, 0);
+        let line = last.lines.iter().position(|start| *start == end).unwrap() + 1;
+        let expected = format!(
+            "{} line {line} (byte {end}): expected records up to seq {until}, which are durable, found the end of the \
+             ledger after seq {seq}: acknowledged records are missing; run next: orchctl ledger verify /memory",
+            last.name
+        );
+        let text = read(&sample.with(&last.name, &bytes));
+        assert!(text.ends_with(&expected), "{text}\n{expected}");
+    }
 }
