@@ -58,6 +58,36 @@ pub enum Torture {
     /// Promised: nothing acknowledged is lost; a failed sync ends the process with no later answer and no second try; want
     /// of space is waited out; every start after it is by itself.
     Calls(Calls),
+
+    /// Workers are stopped (SIGSTOP) for longer than their leases live, at eight points of a job's life, and wake.
+    ///
+    /// Promised: nothing of a lease that is over is accepted, its job's processes are gone soon after the worker woke.
+    Pause(Pause),
+
+    /// A data directory is replaced by an older copy of itself, while workers and clients hold newer receipts.
+    ///
+    /// Promised: it is noticed when one of them is presented; from then on nothing is leased to anybody, also after a
+    /// restart, and everybody can see why, until the newer copy is back or the loss is accepted.
+    Rollback(Rollback),
+}
+
+/// Sizes of `pause`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// How many workers are stopped, point after point.
+    #[arg(long, default_value_t = 16)]
+    pub runs: u64,
+    /// How many at once, each with an orchestrator of its own.
+    #[arg(long, default_value_t = 4)]
+    pub parallel: usize,
+}
+
+/// Sizes of `rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// How often a directory is rolled back.
+    #[arg(long, default_value_t = 3)]
+    pub cycles: u64,
 }
 
 /// Sizes of `calls`.

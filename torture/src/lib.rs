@@ -13,12 +13,15 @@ pub mod client;
 pub mod dice;
 pub mod error;
 pub mod kill;
+pub mod pause;
 pub mod process;
 pub mod report;
+pub mod rollback;
 pub mod server;
 pub mod told;
 pub mod wire;
 pub mod work;
+pub mod workers;
 
 pub use error::TortureError;
 pub use report::Report;

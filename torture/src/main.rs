@@ -8,7 +8,7 @@ use clap::Parser as _;
 use orch_torture::binaries::Binaries;
 use orch_torture::report::Progress;
 use orch_torture::work::Work;
-use orch_torture::{Report, TortureError, calls, kill};
+use orch_torture::{Report, TortureError, calls, kill, pause, rollback};
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Command, Torture};
@@ -64,6 +64,8 @@ fn name(torture: &Torture) -> &'static str {
     match torture {
         Torture::Kill(_) => "kill",
         Torture::Calls(_) => "calls",
+        Torture::Pause(_) => "pause",
+        Torture::Rollback(_) => "rollback",
     }
 }
 
@@ -85,6 +87,14 @@ async fn run(command: &Command, work: &Work) -> Result<Report, TortureError> {
         Torture::Calls(args::Calls { every, short_writes }) => {
             let options = calls::Options { every: *every, short_writes: *short_writes, seed };
             calls::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::Pause(args::Pause { runs, parallel }) => {
+            let options = pause::Options { runs: *runs, parallel: *parallel };
+            pause::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::Rollback(args::Rollback { cycles }) => {
+            let options = rollback::Options { cycles: *cycles };
+            rollback::run(&binaries, folder, &options, &progress).await
         }
     }
 }

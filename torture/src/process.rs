@@ -17,6 +17,9 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How long between two looks at something that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// A process that spends no processor time for so long is idle: some ticks of the system's clock.
+const IDLE: Duration = Duration::from_millis(100);
+
 /// A command without settings from whoever runs the torture.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
@@ -111,6 +114,40 @@ impl Process {
         }
         let sent = kill_process(self.pid, signal).map_err(std::io::Error::from);
         sent.map_err(TortureError::io(format!("send a signal to {}", self.title)))
+    }
+
+    /// Whether it did nothing for a moment: it waits for somebody else.
+    ///
+    /// # Errors
+    /// [`TortureError::Io`].
+    pub async fn is_idle(&self) -> Result<Option<()>, TortureError> {
+        // User and system time, behind the name, which may have spaces.
+        let spent = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
+            let stat = stat.map_err(TortureError::io(format!("look at {}", self.title)))?;
+            let fields =
+                stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').skip(11).take(2).collect::<Vec<_>>().join(" "));
+            Ok::<_, TortureError>(fields)
+        };
+        let before = spent()?;
+        tokio::time::sleep(IDLE).await;
+        Ok((before == spent()?).then_some(()))
+    }
+
+    /// Stops it (SIGSTOP), and waits until every thread of it stands still: on a busy machine that takes its time.
+    ///
+    /// # Errors
+    /// [`TortureError::Io`], [`TortureError::TimedOut`].
+    pub async fn freeze(&mut self) -> Result<(), TortureError> {
+        self.signal(Signal::STOP)?;
+        let tasks = format!("/proc/{}/task", self.pid.as_raw_nonzero());
+        until(&format!("{} to stand still", self.title), PATIENCE, async || {
+            let threads = std::fs::read_dir(&tasks).map_err(TortureError::io("look at its threads"))?;
+            let runs = |stat: &str| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            let mut stats = threads.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+            Ok((!stats.any(|stat| runs(&stat))).then_some(()))
+        })
+        .await
     }
 
     /// Kills it as a power cut would, and waits until it is gone.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use orch_torture::binaries::Binaries;
 use orch_torture::report::Progress;
 use orch_torture::work::Work;
-use orch_torture::{Report, TortureError, kill};
+use orch_torture::{Report, TortureError, calls, kill, pause, rollback};
 
 /// Runs a torture in a folder of its own, which is kept if it finds anything.
 fn torture<F>(title: &str, run: impl FnOnce(Binaries, PathBuf, Progress) -> F) -> Report
@@ -34,4 +34,29 @@ fn kills_under_load_lose_nothing_that_was_acknowledged() {
         kill::run(&binaries, &folder, &options, &progress).await
     });
     assert_eq!(report.get("kills"), Some("50"));
+}
+
+#[test]
+fn short_writes_are_taken_back_and_written_again() {
+    let options = calls::Options { every: 1, short_writes: 4, seed: 1 };
+    torture("short-writes", |binaries, folder, progress| async move {
+        calls::short_writes(&binaries, &folder, &options, &progress).await
+    });
+}
+
+#[test]
+fn a_worker_that_slept_too_long_changes_nothing() {
+    let options = pause::Options { runs: 16, parallel: 4 };
+    let report = torture("pause", |binaries, folder, progress| async move {
+        pause::run(&binaries, &folder, &options, &progress).await
+    });
+    assert_eq!(report.get("workers stopped"), Some("16"));
+}
+
+#[test]
+fn an_older_copy_of_the_data_is_noticed_and_leases_nothing() {
+    let options = rollback::Options { cycles: 3 };
+    torture("rollback", |binaries, folder, progress| async move {
+        rollback::run(&binaries, &folder, &options, &progress).await
+    });
 }
