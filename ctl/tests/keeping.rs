@@ -7,7 +7,7 @@ use orch_core::id::QueueName;
 use orch_core::queue::QueueSpec;
 use orch_core::record::Event;
 use orch_core::time::Timestamp;
-use orch_ledger::{Ledger, OpenOptions};
+use orch_ledger::{Ledger, OpenError, OpenOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -60,8 +60,7 @@ impl Data {
 
     fn go_on(&self, name: &str, batches: u32) {
         let now = Timestamp(1_795_248_000_000);
-        let options = OpenOptions { allow_any_filesystem: true, ..OpenOptions::new(now, "0.1.0", "host-1", 7) };
-        let mut ledger = Ledger::open(&self.dir(), options, &mut |_, _| Ok(())).unwrap().ledger;
+        let mut ledger = self.open();
         for n in 0..batches {
             let queue = QueueName::new(&format!("{name}-{n}")).unwrap();
             let spec: QueueSpec = serde_json::from_value(serde_json::json!({ "queue": queue })).unwrap();
@@ -69,6 +68,19 @@ impl Data {
             ledger.commit().unwrap();
         }
         ledger.close().unwrap();
+    }
+
+    /// Another test of this process may just be starting a program, which for a moment has a copy of every lock.
+    fn open(&self) -> Ledger {
+        let now = Timestamp(1_795_248_000_000);
+        let options = OpenOptions { allow_any_filesystem: true, ..OpenOptions::new(now, "0.1.0", "host-1", 7) };
+        loop {
+            match Ledger::open(&self.dir(), options.clone(), &mut |_, _| Ok(())) {
+                Ok(opened) => return opened.ledger,
+                Err(OpenError::Locked { .. }) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn dir(&self) -> PathBuf {
@@ -192,9 +204,7 @@ fn a_damaged_ledger_is_repaired_only_at_an_accepted_price() {
 #[test]
 fn a_ledger_in_use_is_backed_up_and_not_repaired() {
     let data = Data::new();
-    let now = Timestamp(1_795_248_000_000);
-    let options = OpenOptions { allow_any_filesystem: true, ..OpenOptions::new(now, "0.1.0", "host-1", 7) };
-    let held = Ledger::open(&data.dir(), options, &mut |_, _| Ok(())).unwrap();
+    let held = data.open();
     let (code, said) = refused(&["ledger", "repair", &data.at("data"), "--dry-run"]);
     assert!(code == 1 && said.contains("is in use"), "{said}");
     ok(&["backup", &data.at("data"), "--to", &data.at("backup")]);

@@ -42,10 +42,14 @@ pub(crate) fn try_take_existing(dir: &dyn Dir) -> io::Result<Option<Attempt>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    match file.try_lock()? {
-        true => Ok(Some(Attempt::Taken(LockGuard { file }))),
-        false => Ok(Some(Attempt::Held(String::new()))),
+    // As above: somebody may be looking.
+    for _ in 0..100 {
+        if file.try_lock()? {
+            return Ok(Some(Attempt::Taken(LockGuard { file })));
+        }
+        std::thread::yield_now();
     }
+    Ok(Some(Attempt::Held(String::new())))
 }
 
 /// Whether a process holds the lock now. Takes nothing that stays.

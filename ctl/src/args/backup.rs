@@ -33,9 +33,9 @@ pub struct BackupArgs {
 #[derive(Debug, Args)]
 #[command(
     long_about = "Make a data directory of a backup.\n\nThe backup is verified, copied into an empty or new directory, \
-        and the copy is verified. Everything that was acknowledged after the backup is lost; workers that hold \
-        receipts for it are refused when they register, until they are restarted: their results since then have to \
-        be computed again.",
+        and the copy is verified. Everything that was acknowledged after the backup is lost. When a worker presents a \
+        receipt for it, the orchestrator stops writing and names the record; started once with --accept-rollback \
+        and that seq, it has what is missing computed again.",
     after_help = "Examples:\n  \
         orchctl restore /backup/orch --to /var/lib/orch\n  \
         orchctl restore /backup/orch --to data --expect-chain $(cat /elsewhere/chain)"

@@ -80,8 +80,8 @@ impl View for RestoreView {
     fn table(&self, page: &Page) -> String {
         let Self { backup, dir, ledger, seq, batch, chain, segments, bytes, seconds } = self;
         let lost = format!("everything that was acknowledged after seq {seq}");
-        let refused = "those that hold receipts for it are refused when they register: restart them, and their results \
-            since then are computed again";
+        let refused = "when one presents a receipt for it, the orchestrator stops writing and names the record; started \
+            once with --accept-rollback and that seq, it has those results computed again";
         let pairs = [
             ("restored", Cell::from(format!("{backup} to {dir}"))),
             ("ledger", ledger.into()),

@@ -176,7 +176,8 @@ impl View for RepairView {
         if let (Some(to), Some(EndView { seq, batch: _, chain })) = (&self.to, &self.repaired) {
             pairs.push(("repaired", Cell::tinted(format!("{to}, recorded as seq {seq}"), Tint::Good)));
             pairs.push(("chain", chain.into()));
-            let refused = "those that hold receipts for what is lost are refused when they register: restart them all";
+            let refused = "when one presents a receipt for what is lost, the orchestrator stops writing and names the \
+                record; start it once with --accept-rollback and that seq";
             pairs.push(("workers", Cell::tinted(refused, Tint::Warn)));
             pairs.push(("next", format!("orchestrator --data {to}").into()));
         }
