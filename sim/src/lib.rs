@@ -4,6 +4,9 @@
 //! itself. Everything that tries to break the system (the simulation, kill loops over real processes, damaged disks)
 //! ends by asking it. [`world`] is the simulation: a seed is a run.
 
+#[cfg(feature = "seeded-bugs")]
+pub mod bugs;
 pub mod checker;
+pub mod scenario;
 pub mod seeds;
 pub mod world;

@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use orch_sim::checker::{self, AcknowledgedLog};
+use orch_sim::scenario::{resend, steps};
 use orch_sim::seeds;
-use orch_sim::world::{self, FaultKind, Options};
+use orch_sim::world::{self, FaultKind, Options, Target};
 
 /// A seeded simulation of Orch: orchestrator, workers and clients over the real engine, with everything that can go
 /// wrong around it.
@@ -37,9 +38,33 @@ enum Command {
         /// Only these kinds of faults: network, workers, kill, power, sync, space, clock, stall.
         #[arg(long, value_delimiter = ',')]
         only: Vec<FaultKind>,
+        /// No faults but one, at a step of a call: for example `Results:0:ResponseLost`. See `steps`.
+        #[arg(long, requires = "seed", conflicts_with = "only")]
+        aim: Option<Target>,
         /// Print every step.
         #[arg(long)]
         trace: bool,
+    },
+    /// A fault at each step of each call: lost requests and answers, crashes before and after the commit, duplicates.
+    Steps {
+        /// How often each of them strikes.
+        #[arg(long, default_value_t = 5)]
+        times: u64,
+    },
+    /// The same results sent 2 to 100 times: accepted once, answered alike, never before they are durable.
+    Resend {
+        /// How many different candidates.
+        #[arg(long, default_value_t = 50_000)]
+        candidates: u64,
+        /// What chance decides.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Turn on each seeded bug in turn and say what catches it. Needs a build with `--features seeded-bugs`.
+    Bugs {
+        /// How many seeds may be needed.
+        #[arg(long, default_value_t = 300)]
+        seeds: u64,
     },
     /// Check the ledger of a data directory against a file of what clients were told.
     Check {
@@ -52,15 +77,60 @@ enum Command {
 
 fn main() -> ExitCode {
     match Args::parse().command {
-        Command::Run { seeds, from, seed, only, trace } => {
-            let faults = if only.is_empty() { FaultKind::ALL.to_vec() } else { only };
+        Command::Run { seeds, from, seed, only, aim, trace } => {
+            let all = only.is_empty() && aim.is_none();
+            let faults = if all { FaultKind::ALL.to_vec() } else { only };
             match seed {
-                Some(seed) => replay(&Options { faults, trace, ..Options::new(seed) }),
+                Some(seed) => replay(&Options { faults, target: aim, trace, ..Options::new(seed) }),
                 None => run_many(from, seeds, &faults, trace),
             }
         }
+        Command::Steps { times } => match steps::run(times, &mut |line| println!("{line}")) {
+            Ok(report) => {
+                println!("{} faults struck in {} runs, nothing wrong", report.struck, report.runs);
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        },
+        Command::Resend { candidates, seed } => match resend::run(seed, candidates) {
+            Ok(resend::Report { candidates, sent, crashes, violations }) => {
+                print!("{}", checker::describe(&violations));
+                println!("{candidates} candidates, {sent} sent, {crashes} crashes, {} violations", violations.len());
+                if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            Err(error) => failed(&error),
+        },
+        Command::Bugs { seeds } => bugs(seeds),
         Command::Check { data, told } => check(&data, &told),
     }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+#[cfg(feature = "seeded-bugs")]
+fn bugs(seeds: u64) -> ExitCode {
+    let mut missed = 0;
+    // What a bug makes panic says so by itself in the list.
+    std::panic::set_hook(Box::new(|_| {}));
+    for bug in orch_core::seeded::Bug::ALL {
+        match orch_sim::bugs::hunt(bug, seeds) {
+            Ok(caught) => caught.iter().for_each(|caught| println!("{}: caught by {caught}", bug.name())),
+            Err(error) => {
+                missed += 1;
+                println!("{}: MISSED: {error}", bug.name());
+            }
+        }
+    }
+    println!("{} of {} bugs caught", orch_core::seeded::Bug::ALL.len() - missed, orch_core::seeded::Bug::ALL.len());
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+fn bugs(_seeds: u64) -> ExitCode {
+    failed("this build has no bugs on purpose: cargo run --release -p orch-sim --features seeded-bugs -- bugs")
 }
 
 /// Runs one seed twice.

@@ -19,7 +19,7 @@ pub fn command(options: &Options) -> String {
         command = format!("{command} --only {}", names.join(","));
     }
     if let Some(target) = target {
-        command = format!("{command} # with {target:?}: see sim/tests/steps.rs");
+        command = format!("{command} --aim {target}");
     }
     command
 }

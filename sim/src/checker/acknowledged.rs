@@ -74,6 +74,9 @@ pub enum Acknowledged {
         worker: WorkerId,
         /// The lease.
         lease: LeaseId,
+        /// The last durable record when it was told, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        durable: Option<Seq>,
     },
     /// A job was cancelled.
     Cancelled {

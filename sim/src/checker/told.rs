@@ -59,14 +59,7 @@ pub(super) fn compare(facts: &mut Facts, told: &[Acknowledged]) {
                     );
                 }
             }
-            Acknowledged::Lost { worker, lease } => {
-                // Another worker's lease is no business of this one.
-                let open = facts.leases.get(lease).is_some_and(|fact| fact.worker == *worker && fact.end.is_none());
-                if open {
-                    let message = format!("worker {worker} was told that it lost lease {lease}, which no record ended");
-                    facts.violated(Rule::ExpiryIsRecorded, message);
-                }
-            }
+            Acknowledged::Lost { worker, lease, durable } => lease_lost(facts, worker, *lease, *durable),
             Acknowledged::Cancelled { job } => {
                 let kept = facts.jobs.get(job).is_some_and(|fact| fact.cancelled);
                 lost(
@@ -102,6 +95,23 @@ fn granted(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, job: JobId) {
         Some(_) => None,
     };
     lost(facts, fault);
+}
+
+/// A lease that its worker was told it lost has ended, by a record that was there by then.
+fn lease_lost(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, durable: Option<Seq>) {
+    // Another worker's lease is no business of this one.
+    let Some(fact) = facts.leases.get(&lease).filter(|fact| fact.worker == *worker) else { return };
+    let ended = fact.end.map(|(seq, _)| seq);
+    if ended.is_none_or(|ended| durable.is_some_and(|durable| ended > durable)) {
+        let when = durable.map_or_else(String::new, |durable| format!(" when record {durable} was the last"));
+        let message = match ended {
+            None => format!("worker {worker} was told{when} that it lost lease {lease}, which no record ended"),
+            Some(ended) => {
+                format!("worker {worker} was told{when} that it lost lease {lease}, which record {ended} ended")
+            }
+        };
+        facts.violated(Rule::ExpiryIsRecorded, message);
+    }
 }
 
 fn grantee(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, what: &str) {

@@ -226,8 +226,8 @@ impl Edge {
                 None => Found::NotYet(Awaited::Register(worker, begun)),
                 Some(replied) => answered(
                     replied,
-                    |answer: &Result<Registered, _>, _| match answer {
-                        Ok(registered) => lost(&worker, registered.lost.iter().copied()),
+                    |answer: &Result<Registered, _>, receipt| match answer {
+                        Ok(registered) => lost(&worker, registered.lost.iter().copied(), receipt),
                         Err(_) => Vec::new(),
                     },
                     |answer, _| Answer::Registered(answer),
@@ -255,11 +255,11 @@ impl Edge {
                 None => Found::NotYet(Awaited::Heartbeat(worker, begun)),
                 Some(replied) => answered(
                     replied,
-                    |answer: &HeartbeatAnswer, _| {
+                    |answer: &HeartbeatAnswer, receipt| {
                         use orch_orchestrator::engine::commands::worker::LeaseStanding;
                         let standings = answer.iter().flat_map(|(standings, _)| standings);
                         let gone = standings.filter(|(_, standing)| *standing != LeaseStanding::Extended);
-                        lost(&worker, gone.map(|(lease, _)| *lease))
+                        lost(&worker, gone.map(|(lease, _)| *lease), receipt)
                     },
                     |answer, _| Answer::Beat(answer),
                 ),
@@ -273,7 +273,7 @@ impl Edge {
                 Some(Ok(Replied { answer: None, receipt })) => {
                     let Batch { worker, lease, number, .. } = batch;
                     let verdicts = Err(ResultsRefusal::LeaseLost(lease));
-                    let told = lost(&worker, [lease].into_iter());
+                    let told = lost(&worker, [lease].into_iter(), receipt);
                     Found::Answer(Answer::Judged { lease, number, verdicts, receipt }, told)
                 }
                 Some(Err(error)) => Found::Answer(Answer::NotTaken(error), Vec::new()),
@@ -295,7 +295,7 @@ impl Edge {
                     replied,
                     |end: &Result<CompleteAnswer, ResultsRefusal>, receipt| match end {
                         Ok(end) => vec![Acknowledged::Ended { worker, lease, end: End::of(end), receipt }],
-                        Err(refusal) => refused(&worker, refusal),
+                        Err(refusal) => refused(&worker, refusal, receipt),
                     },
                     |end, receipt| Answer::Ended { lease, end, receipt },
                 ),
@@ -366,13 +366,14 @@ fn answered<A>(
     }
 }
 
-fn lost(worker: &WorkerId, leases: impl Iterator<Item = LeaseId>) -> Vec<Acknowledged> {
-    leases.map(|lease| Acknowledged::Lost { worker: worker.clone(), lease }).collect()
+fn lost(worker: &WorkerId, leases: impl Iterator<Item = LeaseId>, receipt: Receipt) -> Vec<Acknowledged> {
+    let durable = Some(receipt.seq);
+    leases.map(|lease| Acknowledged::Lost { worker: worker.clone(), lease, durable }).collect()
 }
 
-fn refused(worker: &WorkerId, refusal: &ResultsRefusal) -> Vec<Acknowledged> {
+fn refused(worker: &WorkerId, refusal: &ResultsRefusal, receipt: Receipt) -> Vec<Acknowledged> {
     match refusal {
-        ResultsRefusal::LeaseLost(lease) => lost(worker, [*lease].into_iter()),
+        ResultsRefusal::LeaseLost(lease) => lost(worker, [*lease].into_iter(), receipt),
         ResultsRefusal::NotGrantee { .. }
         | ResultsRefusal::BatchGap { .. }
         | ResultsRefusal::BatchChanged { .. }
@@ -401,7 +402,7 @@ fn judged(batch: Batch, verdicts: &Result<BatchAnswer, ResultsRefusal>, receipt:
         Ok(answer) => {
             vec![Acknowledged::Judged { worker, lease, number, verdicts: Told::of(answer), candidates, receipt }]
         }
-        Err(refusal) => refused(&worker, refusal),
+        Err(refusal) => refused(&worker, refusal, receipt),
     }
 }
 

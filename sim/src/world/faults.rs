@@ -156,12 +156,10 @@ fn draw(dice: &mut Dice, kind: FaultKind, workers: usize) -> Fault {
         FaultKind::Workers => match dice.below(8) {
             0..=2 => Fault::WorkerPauses { worker, for_ms: dice.between(1_000, 15_000) },
             3 => Fault::WorkerLeaves { worker },
-            _ => Fault::WorkerDies {
-                worker,
-                for_ms: dice.between(100, 9_000),
-                keeps: dice.chance(500),
-                renamed: dice.chance(300),
-            },
+            4 | 5 => {
+                Fault::WorkerDies { worker, for_ms: dice.between(50, 4_000), keeps: true, renamed: dice.chance(600) }
+            }
+            _ => Fault::WorkerDies { worker, for_ms: dice.between(100, 9_000), keeps: false, renamed: false },
         },
         FaultKind::Kill | FaultKind::Power => {
             let at_call = dice.chance(700).then(|| dice.between(0, 14));

@@ -110,3 +110,12 @@ pub(crate) fn candidates(granted: &Granted, dice: &mut Dice) -> Vec<String> {
     }
     found
 }
+
+/// One job under a key of its own.
+pub(crate) fn one(n: u64, count: u64) -> Result<Submission, String> {
+    let payload = serde_json::json!({"base": n, "count": count});
+    let queue = QueueName::new(QUEUES[0]).map_err(|error| error.to_string())?;
+    let mut job = JobSpec::new(queue, Payload::from_value(&payload));
+    job.idempotency_key = Some(format!("one-{n}"));
+    Ok(Submission { jobs: vec![job], ..Submission::default() })
+}

@@ -15,7 +15,7 @@ mod call;
 mod dice;
 mod edge;
 mod faults;
-mod jobs;
+pub(crate) mod jobs;
 mod lease_time;
 mod people;
 mod process;
@@ -25,8 +25,9 @@ mod trace;
 mod worker;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use orch_core::id::JobId;
@@ -55,6 +56,28 @@ pub struct Target {
     pub nth: usize,
     /// What goes wrong.
     pub step: Step,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, nth, step } = self;
+        write!(f, "{kind:?}:{nth}:{step:?}")
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || format!("{text:?} is no target: write it like Results:0:ResponseLost");
+        let mut parts = text.split(':');
+        let (Some(kind), Some(nth), Some(step), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return Err(wanted());
+        };
+        let kind = CallKind::ALL.into_iter().find(|known| format!("{known:?}") == kind).ok_or_else(wanted)?;
+        let step = Step::ALL.into_iter().find(|known| format!("{known:?}") == step).ok_or_else(wanted)?;
+        Ok(Self { kind, nth: nth.parse().map_err(|_| wanted())?, step })
+    }
 }
 
 /// What a run is.
@@ -170,8 +193,12 @@ impl World {
         let count = 2 + dice.below(4);
         let workers = (0..count).map(|i| SimWorker::new(&format!("w{i}"), 1 + dice.below(3)));
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
-        let plan = Plan::draw(&mut dice, &options.faults, count, until);
-        let people = People::draw(&mut dice, until * 3 / 4)?;
+        let mut plan = Plan::draw(&mut dice, &options.faults, count, until);
+        if options.target.is_some() {
+            // Every kind of call is to be made.
+            plan.faults.push((dice.between(2_000, until / 2), Fault::WorkerLeaves { worker: 0 }));
+        }
+        let people = People::draw(&mut dice, until * 3 / 4, options.target.is_some())?;
         let mut world = Self {
             options: options.clone(),
             now: 0,

@@ -13,6 +13,9 @@ use crate::checker::{Rule, Violation};
 /// How long an answer is waited for before the call is made again.
 const PATIENCE: u64 = 2_000;
 
+/// Longer than any message is on its way.
+const LATEST: u64 = 5_000;
+
 /// Something to do at a time.
 enum Wish {
     Call(Call),
@@ -34,8 +37,9 @@ pub(crate) struct People {
 }
 
 impl People {
-    /// Draws what people will want in the first `until` milliseconds.
-    pub(crate) fn draw(dice: &mut Dice, until: u64) -> Result<Self, String> {
+    /// Draws what people will want in the first `until` milliseconds; with `everything`, some of each.
+    pub(crate) fn draw(dice: &mut Dice, until: u64, everything: bool) -> Result<Self, String> {
+        let least = usize::from(everything);
         let mut wishes = vec![(10, Wish::Call(Call::Submit(jobs::setup()?)))];
         let batches = 2 + dice.below(3);
         for batch in 0..batches {
@@ -46,13 +50,13 @@ impl People {
         if dice.chance(500) {
             wishes.push((dice.between(until / 4, until), Wish::Call(Call::Submit(jobs::stricter()?))));
         }
-        for _ in 0..dice.below(3) {
+        for _ in 0..least + dice.below(3) {
             wishes.push((dice.between(500, until), Wish::CancelOne));
         }
-        for _ in 0..dice.below(3) {
+        for _ in 0..least + dice.below(3) {
             wishes.push((dice.between(500, until), Wish::Call(Call::Retry)));
         }
-        if dice.chance(300) {
+        if dice.chance(300) || everything {
             let queue = QueueName::new(jobs::QUEUES[dice.below(2)]).map_err(|error| error.to_string())?;
             let at = dice.between(500, until);
             wishes.push((at, Wish::Call(Call::Pause { queue: queue.clone() })));
@@ -60,6 +64,21 @@ impl People {
         }
         wishes.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         Ok(Self { wishes, made: BTreeMap::new(), jobs: Vec::new() })
+    }
+
+    /// From now on every queue is to go on. A pause that is on its way still may come after the first of these.
+    pub(crate) fn resume_all(&mut self, now: u64) -> Result<(), String> {
+        let is_pause = |call: &Call| matches!(call, Call::Pause { .. });
+        self.made.retain(|_, made| !is_pause(&made.call));
+        self.wishes.retain(|(_, wish)| !matches!(wish, Wish::Call(call) if is_pause(call)));
+        for queue in jobs::QUEUES {
+            let queue = QueueName::new(queue).map_err(|error| error.to_string())?;
+            for at in [now, now + LATEST] {
+                self.wishes.push((at, Wish::Call(Call::Resume { queue: queue.clone() })));
+            }
+        }
+        self.wishes.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        Ok(())
     }
 
     /// Whether everything that they wanted was answered.

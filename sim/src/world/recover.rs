@@ -3,14 +3,16 @@
 use orch_core::id::JobId;
 use orch_core::state::{JobState, State};
 
-use super::call::Call;
 use super::faults::Weather;
-use super::jobs::{QUEUES, TTL};
-use super::{Happening, Party, World};
+use super::jobs::TTL;
+use super::{Happening, World};
 use crate::checker::Rule;
 
 /// How long after the faults everything that is open must be leased again.
 const ALIVE_WITHIN: u64 = 3 * TTL;
+
+/// The same where only one thing went wrong.
+const ALIVE_WITHIN_ONE: u64 = 2 * TTL;
 
 /// How long after the faults everything must have ended.
 const DONE_WITHIN: u64 = 150_000;
@@ -38,12 +40,8 @@ impl World {
             sim.cut_off_until = 0;
             self.at(self.now + 1, Happening::WorkerStarts { worker, renamed: false });
         }
-        for queue in QUEUES {
-            if let Ok(queue) = orch_core::id::QueueName::new(queue) {
-                let call = Call::Resume { queue };
-                let id = self.calls(Party::People, 0, call.clone());
-                self.people.asks(id, call, self.now);
-            }
+        if let Err(error) = self.people.resume_all(self.now) {
+            self.wrong(Rule::Liveness, error);
         }
     }
 
@@ -58,7 +56,8 @@ impl World {
             let open: Vec<JobId> = state.held_jobs().into_iter().filter(|job| state.is_open(*job)).collect();
             self.open_at_end = Some((state.last_seq().0, open));
         }
-        if self.now < self.until + ALIVE_WITHIN {
+        let within = if self.options.target.is_some() { ALIVE_WITHIN_ONE } else { ALIVE_WITHIN };
+        if self.now < self.until + within {
             return;
         }
         self.alive_checked = true;

@@ -59,6 +59,7 @@ pub(crate) struct SimWorker {
     pub(crate) cut_off_until: u64,
     started: u64,
     registered: bool,
+    renamed: bool,
     leaving: bool,
     receipt: Option<Receipt>,
     work: BTreeMap<LeaseId, Work>,
@@ -78,6 +79,7 @@ impl SimWorker {
             cut_off_until: 0,
             started: 0,
             registered: false,
+            renamed: false,
             leaving: false,
             receipt: None,
             work: BTreeMap::new(),
@@ -108,6 +110,7 @@ impl SimWorker {
         for work in self.work.values_mut() {
             work.send_again(now);
         }
+        self.renamed = renamed;
         if renamed && let Ok(name) = WorkerId::new(&format!("{}-again", self.name)) {
             self.name = name;
         }
@@ -257,9 +260,9 @@ impl SimWorker {
         }
     }
 
-    /// Half of the workers stop at once, the others still deliver.
+    /// Half of the workers stop at once, the others still deliver; so does one that goes by another name by now.
     fn lost(&mut self, lease: LeaseId, dice: &mut Dice) {
-        if dice.chance(500) {
+        if !self.renamed && dice.chance(500) {
             self.work.remove(&lease);
         } else if let Some(work) = self.work.get_mut(&lease) {
             work.lost = true;

@@ -1,0 +1,52 @@
+//! A fault at each step of each call, and nothing else: whatever is lost on the way, nothing acknowledged is, nothing
+//! counts twice, and no lease leaks.
+
+use crate::checker::describe;
+use crate::seeds;
+use crate::world::{self, CallKind, Options, Step, Target};
+
+/// What a series of runs came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Runs in which the fault struck.
+    pub struck: u64,
+    /// Runs in all.
+    pub runs: u64,
+}
+
+/// Has each fault strike `times` times, and tells after each kind of call.
+///
+/// # Errors
+/// What does not hold, and in which run.
+pub fn run(times: u64, tell: &mut dyn FnMut(&str)) -> Result<Report, String> {
+    let mut report = Report::default();
+    for kind in CallKind::ALL {
+        for step in Step::ALL {
+            one(kind, step, times, &mut report)?;
+        }
+        tell(&format!("{kind:?}: {} faults struck in {} runs", report.struck, report.runs));
+    }
+    Ok(report)
+}
+
+fn one(kind: CallKind, step: Step, times: u64, report: &mut Report) -> Result<(), String> {
+    let (mut struck, mut seed) = (0, 0);
+    while struck < times {
+        seed += 1;
+        if seed > times * 60 {
+            return Err(format!("a {kind:?} was never made in {seed} runs"));
+        }
+        let nth = usize::try_from(seed % 4).unwrap_or(0);
+        let target = Some(Target { kind, nth, step });
+        let options = Options { faults: Vec::new(), target, ..Options::new(seed) };
+        let outcome = world::run(&options)?;
+        report.runs += 1;
+        struck += u64::from(outcome.hit);
+        if !outcome.violations.is_empty() {
+            let violations = describe(&outcome.violations);
+            return Err(format!("{target:?}, seed {seed}:\n{violations}replay it: {}", seeds::command(&options)));
+        }
+    }
+    report.struck += struck;
+    Ok(())
+}
