@@ -222,9 +222,9 @@ impl Client {
                 self.open_submit = None;
             }
             Asked::Register(begun) => {
-                let Some(Replied { answer, .. }) = self.answer(begun) else { return };
+                let Some(Replied { answer, receipt }) = self.answer(begun) else { return };
                 let lost = answer.unwrap_or_else(|refusal| panic!("{refusal}")).lost;
-                lost.into_iter().for_each(|lease| self.lose(lease));
+                lost.into_iter().for_each(|lease| self.lose(lease, receipt));
                 self.registered = true;
             }
             Asked::Lease(begun) => {
@@ -261,7 +261,7 @@ impl Client {
                             held.answered = held.answered.max(number);
                         }
                     }
-                    Err(ResultsRefusal::LeaseLost(_)) => self.lose(lease),
+                    Err(ResultsRefusal::LeaseLost(_)) => self.lose(lease, receipt),
                     // The batch before it was refused in the same breath.
                     Err(ResultsRefusal::BatchGap { .. }) => {}
                     Err(refusal) => panic!("{refusal}"),
@@ -276,7 +276,7 @@ impl Client {
                         self.note(receipt);
                         self.held.retain(|held| held.lease != lease);
                     }
-                    Err(ResultsRefusal::LeaseLost(_)) => self.lose(lease),
+                    Err(ResultsRefusal::LeaseLost(_)) => self.lose(lease, receipt),
                     Err(ResultsRefusal::BatchGap { .. }) => {}
                     Err(refusal) => panic!("{refusal}"),
                 }
@@ -300,8 +300,9 @@ impl Client {
         self.receipt = self.receipt.max_by_seq(receipt);
     }
 
-    fn lose(&mut self, lease: LeaseId) {
-        self.told.push(Acknowledged::Lost { worker: self.worker.clone(), lease });
+    fn lose(&mut self, lease: LeaseId, receipt: Receipt) {
+        let durable = Some(receipt.seq);
+        self.told.push(Acknowledged::Lost { worker: self.worker.clone(), lease, durable });
         self.held.retain(|held| held.lease != lease);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - **No space** (ENOSPC, EDQUOT, EFBIG where space is needed): nothing that was answered is lost, what cannot be recorded
 //!   is refused with the reason, heartbeats go on, and when there is space again the engine resumes by itself.
-//! - **Short and interrupted writes**: nobody notices.
+//! - **Short and interrupted reads and writes**: nobody notices.
 //! - **A sync that fails, or anything unknown**: the engine ends, at once and for ever, and the batch is not answered.
 //!
 //! Afterwards the checker compares what was told with the ledger, and its replay with the live state; then once more
@@ -57,10 +57,14 @@ pub enum Kind {
     Short,
     /// A write is interrupted.
     Interrupted,
+    /// A read is short.
+    ShortRead,
+    /// A read is interrupted.
+    InterruptedRead,
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NoSpace(ENOSPC),
         Self::NoSpace(EDQUOT),
         Self::NoSpace(EFBIG),
@@ -69,6 +73,8 @@ impl Kind {
         Self::Unknown,
         Self::Short,
         Self::Interrupted,
+        Self::ShortRead,
+        Self::InterruptedRead,
     ];
 
     /// Whether a call is one that this may happen to. LOCK's text is information only: nobody minds.
@@ -81,7 +87,13 @@ impl Kind {
                 Self::Unknown => !call.is_read() && call != Call::Remove,
                 Self::Short => matches!(call, Call::Write { .. }),
                 Self::Interrupted => matches!(call, Call::Write { .. } | Call::Allocate),
+                Self::ShortRead | Self::InterruptedRead => call.is_read(),
             }
+    }
+
+    /// Whether it comes when something is read.
+    fn is_read(self) -> bool {
+        matches!(self, Self::ShortRead | Self::InterruptedRead)
     }
 
     fn set(self, disk: &MemoryDir, at: usize, lasting: Lasting) {
@@ -90,8 +102,8 @@ impl Kind {
         match self {
             Self::NoSpace(number) | Self::Sync(number) => disk.fail(at, lasting, Mishap::Error(number), happens),
             Self::Unknown => disk.fail(at, lasting, Mishap::Error(EIO), happens),
-            Self::Short => disk.fail(at, lasting, Mishap::Short(short), happens),
-            Self::Interrupted => {
+            Self::Short | Self::ShortRead => disk.fail(at, lasting, Mishap::Short(short), happens),
+            Self::Interrupted | Self::InterruptedRead => {
                 // No system interrupts for ever: for good means every second call.
                 let mut n = 0;
                 disk.set_hook(move |call, name| {
@@ -105,18 +117,26 @@ impl Kind {
     }
 }
 
-/// How many calls of a kind a run has.
+/// How many calls of a kind a run has; of reads, the start after it.
 fn calls(kind: Kind, seed: u64) -> usize {
     let disk = MemoryDir::new();
     let (sender, counted) = std::sync::mpsc::channel();
-    disk.set_hook(move |call, name| {
+    let count = move |call, name: &str| {
         if kind.happens_to(call, name) {
             sender.send(()).unwrap();
         }
         None
-    });
-    healthy(&disk, seed);
-    disk.clear_hook();
+    };
+    if kind.is_read() {
+        let mut client = healthy(&disk, seed);
+        let disk = disk.kill();
+        disk.set_hook(count);
+        drop(start(&disk, seed, &mut client).unwrap());
+    } else {
+        disk.set_hook(count);
+        healthy(&disk, seed);
+        disk.clear_hook();
+    }
     counted.iter().count()
 }
 
@@ -207,6 +227,9 @@ fn case(kind: Kind, at: usize, lasting: Lasting, seed: u64) -> Tally {
     let mut random = Random::new(seed ^ at as u64);
     for accident in [disk.kill(), disk.power_loss(&mut random), disk.power_loss(&mut random)] {
         let mut client = client.clone();
+        if kind.is_read() {
+            kind.set(&accident, at, lasting);
+        }
         let mut engine = start(&accident, seed, &mut client).unwrap_or_else(|error| panic!("refused: {error}")).engine;
         check(&accident, &client.told, &engine);
         // Life goes on, and what was not answered is asked again.
@@ -225,7 +248,7 @@ fn recovers(disk: &MemoryDir, engine: &mut Engine, client: &mut Client, kind: Ki
         let named = reasons.iter().any(|known| reason.contains(known)) && reason.contains("no space for");
         assert!(matches!(kind, Kind::NoSpace(_)) && named, "{kind:?}: {reason}");
     }
-    if matches!(kind, Kind::Short | Kind::Interrupted) {
+    if matches!(kind, Kind::Short | Kind::Interrupted | Kind::ShortRead | Kind::InterruptedRead) {
         assert_eq!(client.told, healthy(&MemoryDir::new(), seed).told, "somebody noticed {kind:?}");
     }
     disk.clear_hook();
