@@ -116,7 +116,7 @@ impl Client {
             }
             Err(fatal) => {
                 for asked in asked {
-                    assert!(asked.is_unanswered(), "an answer left although the batch is not durable");
+                    assert!(asked.unanswered(), "an answer left although the batch is not durable");
                 }
                 Err(fatal)
             }
@@ -329,7 +329,7 @@ impl Held {
 }
 
 impl Asked {
-    fn is_unanswered(self) -> bool {
+    fn unanswered(self) -> bool {
         fn none<A>(mut begun: Begun<A>) -> bool {
             matches!(begun.try_answer(), None | Some(Err(CallError::Stopped)))
         }
