@@ -16,11 +16,11 @@ use support::damage::{blocks, cuts, flips};
 use support::long::{Flags, Progress, on_all};
 use support::replay;
 
-const USAGE: &str = "damage flips|truncate [--bytes SIZE] [--ledgers N] [--seed FIRST] [--threads N]\n       \
-                     damage blocks [--cases N] [--seed FIRST] [--threads N]";
+const USAGE: &str = "damage flips|truncate [--bytes SIZE] [--ledgers N] [--seed FIRST] [--threads N] [--seconds N]\n       \
+                     damage blocks [--cases N] [--seed FIRST] [--threads N] [--seconds N]";
 
 fn main() {
-    let flags = Flags::of_process(USAGE, &["bytes", "ledgers", "cases", "seed", "threads"]);
+    let flags = Flags::of_process(USAGE, &["bytes", "ledgers", "cases", "seed"]);
     let ledgers = flags.get("ledgers").unwrap_or(u64::MAX);
     let bytes = flags.get("bytes").unwrap_or(if ledgers == u64::MAX { 1 << 20 } else { u64::MAX });
     match flags.words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -69,10 +69,10 @@ fn many<T: Default + std::fmt::Debug + Send>(
     far: impl Fn(&T) -> (u64, u64) + Sync,
 ) {
     let first = flags.get("seed").unwrap_or(0);
-    let progress = Progress::start();
+    let progress = Progress::start(flags);
     let total = Mutex::new(T::default());
     on_all(flags.threads(), |n| {
-        if n >= most {
+        if n >= most || progress.is_over() {
             return false;
         }
         let tally = case(first + n);

@@ -11,17 +11,17 @@ use support::long::{Flags, Progress, on_all};
 use support::power_loss::{Tally, command, round};
 use support::replay;
 
-const USAGE: &str = "power_loss [--images N] [--rounds N] [--seed FIRST] [--threads N]";
+const USAGE: &str = "power_loss [--images N] [--rounds N] [--seed FIRST] [--threads N] [--seconds N]";
 
 fn main() {
-    let flags = Flags::of_process(USAGE, &["images", "rounds", "seed", "threads"]);
+    let flags = Flags::of_process(USAGE, &["images", "rounds", "seed"]);
     let seed = flags.get("seed").unwrap_or(0);
     let rounds = flags.get("rounds").unwrap_or(u64::MAX);
     let images = flags.get("images").unwrap_or(if rounds == u64::MAX { 1_000_000 } else { u64::MAX });
-    let progress = Progress::start();
+    let progress = Progress::start(&flags);
     let total = Mutex::new((0, Tally::default()));
     on_all(flags.threads(), |n| {
-        if n >= rounds {
+        if n >= rounds || progress.is_over() {
             return false;
         }
         let seed = seed.wrapping_add(n);

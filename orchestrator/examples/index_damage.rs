@@ -19,7 +19,7 @@ use long::{Flags, Progress, on_all};
 
 fn main() {
     let flags =
-        Flags::of_process("index_damage [--cases N] [--seed FIRST] [--threads N]", &["cases", "seed", "threads"]);
+        Flags::of_process("index_damage [--cases N] [--seed FIRST] [--threads N] [--seconds N]", &["cases", "seed"]);
     assert!(flags.words.is_empty(), "there is only one kind of damage: all of them");
     let cases = flags.get("cases").unwrap_or(2000);
     let first = flags.get("seed").unwrap_or(0);
@@ -31,10 +31,10 @@ fn main() {
         }
     }));
     let pool = Pool::new();
-    let progress = Progress::start();
+    let progress = Progress::start(&flags);
     let total = Mutex::new(Tally::default());
     on_all(flags.threads(), |n| {
-        if n >= cases {
+        if n >= cases || progress.is_over() {
             return false;
         }
         let seed = first + n;

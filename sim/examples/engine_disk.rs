@@ -29,10 +29,10 @@ use orch_ledger::disk::memory::Lasting;
 const USAGE: &str = "engine_disk power-loss [--images N] [--rounds N] [--seed FIRST]\n       \
                      engine_disk failing-calls [--seed FIRST] [--seeds N] [--kind K] [--call N] [--for-good 0|1]\n       \
                      engine_disk full-disk [--capacity BYTES]\n       \
-                     each with [--threads N]";
+                     each with [--threads N] [--seconds N]";
 
 fn main() {
-    let known = ["images", "rounds", "seed", "seeds", "kind", "call", "for-good", "capacity", "threads"];
+    let known = ["images", "rounds", "seed", "seeds", "kind", "call", "for-good", "capacity"];
     let flags = Flags::of_process(USAGE, &known);
     match flags.words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["power-loss"] => power_loss(&flags),
@@ -49,10 +49,10 @@ fn power_loss(flags: &Flags) {
     let first = flags.get("seed").unwrap_or(0);
     let rounds = flags.get("rounds").unwrap_or(u64::MAX);
     let images = flags.get("images").unwrap_or(if rounds == u64::MAX { 100_000 } else { u64::MAX });
-    let progress = Progress::start();
+    let progress = Progress::start(flags);
     let total = Mutex::new((0, power_loss::Tally::default()));
     on_all(flags.threads(), |n| {
-        if n >= rounds {
+        if n >= rounds || progress.is_over() {
             return false;
         }
         let seed = first.wrapping_add(n);
@@ -93,10 +93,10 @@ fn full_disk(flags: &Flags) {
 }
 
 fn run_all(flags: &Flags, count: usize, case: impl Fn(usize) -> failing_calls::Tally + Sync) {
-    let progress = Progress::start();
+    let progress = Progress::start(flags);
     let total = Mutex::new(failing_calls::Tally::default());
     on_all(flags.threads(), |n| {
-        let Some(n) = usize::try_from(n).ok().filter(|n| *n < count) else { return false };
+        let Some(n) = usize::try_from(n).ok().filter(|n| *n < count && !progress.is_over()) else { return false };
         let tally = case(n);
         let mut total = total.lock().expect("a thread that panicked ends them all");
         total.add(&tally);

@@ -12,7 +12,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The command line of this process. Says how it is used, and ends the process, if it cannot be read or names
+    /// The command line of this process, with the flags that it knows besides `--threads` and `--seconds`. Says how it is used, and ends the process, if it cannot be read or names
     /// another flag.
     pub fn of_process(usage: &str, known: &[&str]) -> Self {
         Self::parse(std::env::args().skip(1), known).unwrap_or_else(|wrong| {
@@ -29,7 +29,7 @@ impl Flags {
                 words.push(arg);
                 continue;
             };
-            if !known.contains(&flag) {
+            if flag != "threads" && flag != "seconds" && !known.contains(&flag) {
                 return Err(format!("there is no flag {arg}"));
             }
             let value = args.next().ok_or_else(|| format!("{arg} lacks its value"))?;
@@ -89,11 +89,19 @@ pub fn cores() -> usize {
 pub struct Progress {
     started: Instant,
     told: Mutex<Instant>,
+    limit: u64,
 }
 
 impl Progress {
-    pub fn start() -> Self {
-        Self { started: Instant::now(), told: Mutex::new(Instant::now()) }
+    /// Starts the clock; `--seconds` says when it is enough.
+    pub fn start(flags: &Flags) -> Self {
+        let limit = flags.get("seconds").unwrap_or(u64::MAX);
+        Self { started: Instant::now(), told: Mutex::new(Instant::now()), limit }
+    }
+
+    /// Whether the time is over.
+    pub fn is_over(&self) -> bool {
+        self.seconds() >= self.limit
     }
 
     /// Prints the line if the last one is some seconds old.
