@@ -26,11 +26,21 @@ fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     config::install_logging(&config).context("failed to open the log file: name another one with --log-file")?;
+    raise_open_files();
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
     let served = runtime.block_on(serve(config));
     // A call that hangs in a disk must not hold the process: everything that matters is closed.
     runtime.shutdown_background();
     served
+}
+
+/// Every worker is a connection, and many systems allow a process 1,024 open files unless it asks for what it may have.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, ?current, "the number of open files, and with it of workers, stays limited");
+    }
 }
 
 async fn serve(config: OrchestratorConfig) -> anyhow::Result<()> {

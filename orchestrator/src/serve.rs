@@ -52,6 +52,14 @@ pub enum StartError {
     /// The data directory is in use, or its ledger is refused.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The data directory went away while it was opened.
+    #[error("failed to find the lock that was just taken in {}", dir.display())]
+    Home {
+        /// The data directory.
+        dir: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What was found of a rollback cannot be read, or not be removed.
     #[error("failed to take up {}, which says that an older copy of the ledger is in use", file.display())]
     Rollback {
@@ -237,6 +245,7 @@ async fn open(config: &OrchestratorConfig, clock: Clock) -> Result<(OpenedEngine
     tracing::info!(data = %data.display(), "opening the ledger");
     let opening = tokio::task::spawn_blocking(move || {
         let mut opened = Engine::open(&data, options, stale_after, now)?;
+        opened.engine.keep_home(&data).map_err(|source| StartError::Home { dir: data.clone(), source })?;
         let file = data.join(rollback::FILE);
         let kept = opened.engine.keep_rollback(file.clone(), accepted);
         kept.map_err(|source| StartError::Rollback { file, source })?;

@@ -1,5 +1,6 @@
 //! One batch: the order of steps that keeps data safe.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use orch_core::id::{LeaseId, Seq, WorkerId};
@@ -10,6 +11,7 @@ use orch_core::time::{Now, Span};
 use orch_ledger::{CommitError, NoSpace, OpenError, Written};
 
 use super::command::Pending;
+use super::home::Home;
 use super::{CallError, Engine};
 
 /// Delayed jobs that one batch readies at most: a million that come due together must not stop the engine.
@@ -38,6 +40,10 @@ impl Engine {
     /// [`Fatal`]: the process must end, and no answer has left.
     pub fn run_batch(&mut self, commands: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
         let before = self.state.last_seq();
+        if commands.is_empty() {
+            // Nobody asks: then it is noticed here that the directory is another's.
+            self.check_home()?;
+        }
         self.make_room(now)?;
         if self.read_only().is_none() {
             self.end_overdue(now);
@@ -209,6 +215,7 @@ impl Engine {
             let began = Instant::now();
             match self.ledger.commit() {
                 Ok(commit) => {
+                    self.check_home()?;
                     self.measures.committed(staged, began.elapsed());
                     self.receipts.note(commit.last, commit.chain);
                 }
@@ -233,6 +240,11 @@ impl Engine {
             command.finish(self);
         }
         Ok(self.state.last_seq())
+    }
+
+    /// Makes sure that what was synced is where everybody looks for it.
+    fn check_home(&self) -> Result<(), Fatal> {
+        self.home.as_ref().map_or(Ok(()), Home::check)
     }
 
     /// Makes the state anew from the durable records.
@@ -280,6 +292,14 @@ pub enum Fatal {
     /// A write or a sync failed.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The data directory is no longer where it was: another orchestrator may work on what is there.
+    #[error("the data directory {} is another one now: it was moved, replaced or taken over while this process ran", dir.display())]
+    Moved {
+        /// Where it was.
+        dir: PathBuf,
+        /// What the system said, if there is none.
+        source: Option<std::io::Error>,
+    },
     /// The ledger could not be read again.
     #[error("failed to rebuild the state from the ledger")]
     Replay(#[from] OpenError),

@@ -18,6 +18,10 @@ pub trait Command: Send + 'static {
     /// Whether it may lead to records. Such a command is refused while the ledger is read-only.
     const WRITES: bool;
 
+    /// Whether it has a room of its own and goes before what waits in the queue: for what keeps a lease alive, which a
+    /// flood of other calls must not end.
+    const URGENT: bool = false;
+
     /// Decides, and records the decision's events through [`Engine::record`].
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer>;
 }
@@ -42,6 +46,8 @@ pub trait Pending: Send {
     fn refuse(self: Box<Self>, error: CallError);
     /// Whether it may lead to records.
     fn writes(&self) -> bool;
+    /// Whether it goes before others.
+    fn is_urgent(&self) -> bool;
     /// Whether nobody waits for the answer any more.
     fn is_abandoned(&self) -> bool;
     /// When it must be run again, if it waits.
@@ -101,6 +107,10 @@ impl<C: Command> Pending for Envelope<C> {
 
     fn writes(&self) -> bool {
         C::WRITES
+    }
+
+    fn is_urgent(&self) -> bool {
+        C::URGENT
     }
 
     fn is_abandoned(&self) -> bool {

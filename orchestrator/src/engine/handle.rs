@@ -20,6 +20,9 @@ pub const MAX_PENDING: usize = 8192;
 /// workers never shut out working ones.
 pub const MAX_WAITING: usize = 65_536;
 
+/// The most urgent commands on their way: one heartbeat each of more workers than there will be.
+pub const MAX_URGENT: usize = 65_536;
+
 /// An answer, and the receipt for what it stands on.
 #[derive(Clone, Debug)]
 pub struct Replied<A> {
@@ -49,6 +52,7 @@ pub struct Handle {
     sender: Sender<Box<dyn Pending>>,
     room: Arc<Semaphore>,
     waiting_room: Arc<Semaphore>,
+    urgent_room: Arc<Semaphore>,
     durable: watch::Receiver<Seq>,
 }
 
@@ -56,7 +60,8 @@ impl Handle {
     pub(super) fn new(sender: Sender<Box<dyn Pending>>, durable: watch::Receiver<Seq>) -> Self {
         let room = Arc::new(Semaphore::new(MAX_PENDING));
         let waiting_room = Arc::new(Semaphore::new(MAX_WAITING));
-        Self { sender, room, waiting_room, durable }
+        let urgent_room = Arc::new(Semaphore::new(MAX_URGENT));
+        Self { sender, room, waiting_room, urgent_room, durable }
     }
 
     /// Runs a command, refused at once if the queue is full.
@@ -64,7 +69,8 @@ impl Handle {
     /// # Errors
     /// [`CallError`].
     pub async fn call<C: Command>(&self, command: C) -> Result<Replied<C::Answer>, CallError> {
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| CallError::Overloaded)?;
+        let room = if C::URGENT { &self.urgent_room } else { &self.room };
+        let room = Arc::clone(room).try_acquire_owned().map_err(|_| CallError::Overloaded)?;
         self.send(command, room).await
     }
 

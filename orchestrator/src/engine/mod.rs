@@ -8,7 +8,9 @@ mod batch;
 mod command;
 pub mod commands;
 mod handle;
+mod home;
 mod measures;
+mod queue;
 mod receipts;
 pub mod rollback;
 #[cfg(feature = "seeded-bugs")]
@@ -59,6 +61,8 @@ pub struct Engine {
     /// A write found no space that had been reserved: when the next one is tried.
     write_again: Option<Tick>,
     rollback: rollback::Rollback,
+    /// Where the ledger lives; none in memory.
+    home: Option<home::Home>,
     measures: Measures,
 }
 
@@ -113,6 +117,7 @@ impl Engine {
             read_only: None,
             write_again: None,
             rollback: rollback::Rollback::default(),
+            home: None,
             measures: Measures::default(),
         };
         // Every lease that was open when the last boot ended gets one full time to live.
@@ -121,6 +126,15 @@ impl Engine {
             engine.watch(lease, now);
         }
         Ok(OpenedEngine { engine, recovered: opened.recovered })
+    }
+
+    /// Ends the process once this directory, whose lock is held, is no longer to be found under its path.
+    ///
+    /// # Errors
+    /// If the lock is not there even now.
+    pub fn keep_home(&mut self, dir: &Path) -> std::io::Result<()> {
+        self.home = Some(home::Home::of(dir)?);
+        Ok(())
     }
 
     /// What the ledger says.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::batch::Fatal;
 use super::command::Pending;
+use super::queue::Queue;
 use super::{Engine, Handle};
 
 /// The engine looks at its deadlines at least this often.
@@ -18,9 +19,6 @@ pub(super) const TICK: Span = Span(1000);
 /// So long after the last batch HEAD is made to name it, whatever is asked meanwhile: readers of the files, who go by
 /// HEAD, then see everything that was acknowledged.
 const LEVEL_AFTER: Span = Span(50);
-
-/// The most commands of one batch: it bounds the memory of a batch and the wait of its first caller.
-const MAX_BATCH: usize = 4096;
 
 /// A running engine.
 pub struct EngineThread {
@@ -92,22 +90,27 @@ fn run(
     stopping: &watch::Receiver<bool>,
 ) -> Result<(), Fatal> {
     let mut looked = clock.now();
+    let mut queue = Queue::default();
     // Since when HEAD names the batch before the last one.
     let mut lags = Some(looked.tick);
     while !*stopping.borrow() {
         let level_in = lags.map(|since| Span(LEVEL_AFTER.0.saturating_sub(looked.tick.since(since).0)));
         let sleep = level_in.into_iter().fold(engine.idle_for(looked), Span::min);
+        let sleep = if queue.is_empty() { sleep } else { Span(0) };
         let first = match receiver.recv_timeout(sleep.duration()) {
             Ok(command) => Some(command),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
-        let commands: Vec<_> = first.into_iter().chain(receiver.try_iter()).take(MAX_BATCH).collect();
+        queue.extend(first.into_iter().chain(receiver.try_iter()));
+        let commands = queue.next_batch();
+        let (count, began) = (commands.len(), Instant::now());
         let now = clock.now();
         let gap = now.tick.since(looked.tick);
         engine.looked_up_after(gap);
         looked = now;
         let last = engine.run_batch(commands, now)?;
+        queue.took(count, began.elapsed());
         if durable.send_if_modified(|seq| std::mem::replace(seq, last) != last) {
             lags = Some(now.tick);
         } else if lags.is_some_and(|since| now.tick.since(since) >= LEVEL_AFTER) {

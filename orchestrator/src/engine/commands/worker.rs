@@ -209,6 +209,7 @@ const GRANT_IN_FLIGHT: Span = Span::seconds(20);
 impl Command for Heartbeat {
     type Answer = HeartbeatAnswer;
     const WRITES: bool = false;
+    const URGENT: bool = true;
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<HeartbeatAnswer> {
         // A worker that holds a receipt of another ledger is sent to register, where it hears why it may not.
