@@ -72,7 +72,7 @@ pub fn reached(data: &[u8]) -> serde_json::Value {
 }
 
 /// One message off the front: its kind and its bytes, as many as there are of what was announced.
-fn next(data: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn next(data: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (kind, mut rest) = data.split_first()?;
     let len = prost::decode_length_delimiter(&mut rest).ok()?.min(rest.len());
     Some((*kind, &rest[..len], &rest[len..]))

@@ -9,6 +9,7 @@ mod candidate;
 mod commands;
 mod contract;
 pub mod corpus;
+mod edge;
 mod line;
 mod manifest;
 mod mutate;
@@ -23,6 +24,7 @@ pub use orch_ledger::disk::memory::Random;
 pub use candidate::candidate;
 pub use commands::{commands, reached};
 pub use contract::contract;
+pub use edge::{edge, recorded};
 pub use line::line;
 pub use manifest::manifest;
 pub use recovery::recovery;
@@ -54,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "wire", check: wire, sample: sample::wire, words: sample::JSON_WORDS, share: 16 },
     Target { name: "commands", check: commands, sample: sample::commands, words: sample::JSON_WORDS, share: 8 },
     Target { name: "runner", check: runner, sample: sample::runner, words: sample::JSON_WORDS, share: 6 },
+    Target { name: "edge", check: edge, sample: sample::edge, words: sample::JSON_WORDS, share: 1 },
 ];
 
 /// The target of this name.

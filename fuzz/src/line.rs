@@ -30,11 +30,13 @@ fn check(data: &[u8]) {
     assert!(data.starts_with(line.chained()));
     assert_eq!(line.chain.is_some(), line.left == 0);
     assert!(line.event_json.contains(line.event_name()));
-    // A line in front of anything is found there, whole.
+    // A line in front of anything is found there; whole, unless its event is none and a line hides in it.
     let mut followed = data.to_vec();
     followed.extend_from_slice(b"x\n");
-    assert_eq!(decode_prefix(&followed).map(|found| found.raw().len()), Some(data.len()));
+    let found = decode_prefix(&followed).map(|found| found.raw().len());
+    assert!(found.is_some_and(|found| found <= data.len()), "{found:?}");
     if let Ok(event) = line.event() {
+        assert_eq!(found, Some(data.len()));
         // Another spelling of an event (blanks, escapes) is read as the same; its name is that of the one form.
         if serde_json::to_string(&event).is_ok_and(|text| text == line.event_json) {
             assert_eq!(event.name(), line.event_name());

@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::Random;
 use crate::commands::{ANY, KINDS};
+use crate::edge::CALL_COUNT;
 use crate::recovery::sample as files;
 use crate::wire::MESSAGES;
 
@@ -445,6 +446,30 @@ pub(crate) fn commands(random: &mut Random) -> Vec<u8> {
     for kind in kinds {
         let message = message(kind, random);
         put(&mut input, kind, &message);
+    }
+    input
+}
+
+/// A sequence of messages for the calls of an orchestrator.
+pub(crate) fn edge(random: &mut Random) -> Vec<u8> {
+    let mut input = Vec::new();
+    if random.flip() {
+        put(&mut input, 0, &work(random).encode_to_vec());
+    }
+    for _ in 0..1 + random.below(8) {
+        let calls = if random.below(3) > 0 { 13 } else { CALL_COUNT };
+        let call = u8::try_from(random.below(calls)).unwrap_or(0);
+        for _ in 0..1 + random.below(2) {
+            let message = match call {
+                // The first have the numbers of messages; the others have few fields, which chance finds.
+                0..=12 => message(call, random),
+                _ => {
+                    let len = random.below(12);
+                    random.bytes(len)
+                }
+            };
+            put(&mut input, call, &message);
+        }
     }
     input
 }

@@ -1,6 +1,6 @@
 //! The samples are worth mutating: they get past the first checks and lead to every kind of record.
 
-use orch_fuzz::{Random, reached, target};
+use orch_fuzz::{Random, reached, recorded, target};
 
 #[test]
 fn sequences_of_messages_lead_to_every_outcome() {
@@ -24,4 +24,12 @@ fn sequences_of_messages_lead_to_every_outcome() {
         }
     }
     assert!(sums.values().all(|sum| *sum > 10), "{sums:?}");
+}
+
+#[test]
+fn calls_over_the_wire_lead_to_records() {
+    let target = target("edge").unwrap();
+    let mut random = Random::new(5);
+    let seqs: Vec<u64> = (0..60).map(|_| recorded(&(target.sample)(&mut random))).collect();
+    assert!(seqs.is_sorted() && seqs[59] > seqs[0] + 60, "{seqs:?}");
 }
