@@ -83,22 +83,31 @@ mod switch {
         ON.get() == Some(bug)
     }
 
+    /// Turns the bug off again when it is dropped, also by a panic.
+    #[derive(Debug)]
+    #[must_use]
+    pub struct TurnedOn(Option<Bug>);
+
+    impl Drop for TurnedOn {
+        fn drop(&mut self) {
+            ON.set(self.0);
+        }
+    }
+
+    /// Has this thread run with a bug, or with none, until the answer is dropped.
+    pub fn turn_on(bug: Option<Bug>) -> TurnedOn {
+        TurnedOn(ON.replace(bug))
+    }
+
     /// Runs something with a bug, or with none, on this thread.
     pub fn with<T>(bug: Option<Bug>, run: impl FnOnce() -> T) -> T {
-        /// Turns the bug off again, also when the run panics.
-        struct Restore(Option<Bug>);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                ON.set(self.0);
-            }
-        }
-        let _restore = Restore(ON.replace(bug));
+        let _on = turn_on(bug);
         run()
     }
 }
 
 #[cfg(feature = "seeded-bugs")]
-pub use switch::{on, with};
+pub use switch::{TurnedOn, on, turn_on, with};
 
 /// Whether this thread runs with the bug: never, in a build for use.
 #[cfg(not(feature = "seeded-bugs"))]

@@ -8,7 +8,7 @@ use std::fmt;
 
 use orch_core::seeded::{self, Bug};
 
-use crate::checker::Violation;
+use crate::checker::{Rule, Violation};
 use crate::scenario::{cut, resend};
 use crate::world::{self, FaultKind, Options};
 
@@ -17,8 +17,10 @@ use crate::world::{self, FaultKind, Options};
 pub struct Caught {
     /// By which run.
     pub run: String,
-    /// What did not hold in it.
+    /// What did not hold in it first.
     pub violation: Violation,
+    /// Every rule that did not hold in it.
+    pub rules: Vec<Rule>,
 }
 
 impl fmt::Display for Caught {
@@ -67,8 +69,11 @@ impl Hunt {
                     (format!("a ledger cut back to {keep} batches"), cut::run(keep)?)
                 }
             };
+            let mut rules: Vec<Rule> = violations.iter().map(|violation| violation.rule).collect();
+            rules.sort_unstable();
+            rules.dedup();
             if let Some(violation) = violations.into_iter().next() {
-                return Ok(Some(Caught { run, violation }));
+                return Ok(Some(Caught { run, violation, rules }));
             }
             // A ledger has only so many batches to be cut off.
             if matches!(self, Self::Cut) && seed == cut::MOST {

@@ -41,6 +41,10 @@ enum Command {
         /// No faults but one, at a step of a call: for example `Results:0:ResponseLost`. See `steps`.
         #[arg(long, requires = "seed", conflicts_with = "only")]
         aim: Option<Target>,
+        /// With this seeded bug, as `bugs` names it.
+        #[cfg(feature = "seeded-bugs")]
+        #[arg(long)]
+        bug: Option<String>,
         /// Print every step.
         #[arg(long)]
         trace: bool,
@@ -77,7 +81,21 @@ enum Command {
 
 fn main() -> ExitCode {
     match Args::parse().command {
-        Command::Run { seeds, from, seed, only, aim, trace } => {
+        Command::Run {
+            seeds,
+            from,
+            seed,
+            only,
+            aim,
+            #[cfg(feature = "seeded-bugs")]
+            bug,
+            trace,
+        } => {
+            #[cfg(feature = "seeded-bugs")]
+            let _bug = bug.map(|name| {
+                let known = orch_core::seeded::Bug::ALL.into_iter().find(|bug| bug.name() == name);
+                orch_core::seeded::turn_on(known)
+            });
             let all = only.is_empty() && aim.is_none();
             let faults = if all { FaultKind::ALL.to_vec() } else { only };
             match seed {

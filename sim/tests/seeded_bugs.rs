@@ -9,11 +9,13 @@ use orch_sim::checker::Rule;
 /// As many seeds as a hunt may need.
 const SEEDS: u64 = 150;
 
+/// The bug is noticed by each kind of run that is for it, by one of these rules at least.
 fn caught(bug: Bug, by: &[Rule]) {
     let all = bugs::hunt(bug, SEEDS).unwrap();
     for caught in &all {
         println!("{}: caught by {caught}", bug.name());
-        assert!(by.contains(&caught.violation.rule), "{}: caught by another check than expected: {caught}", bug.name());
+        let expected = caught.rules.iter().any(|rule| by.contains(rule));
+        assert!(expected, "{}: {:?}, not {by:?}: {caught}", bug.name(), caught.rules);
     }
     let loud = bugs::quiet(bug, 12).unwrap();
     assert_eq!(loud, None, "without the bug");
@@ -26,7 +28,7 @@ fn fsync_removed() {
 
 #[test]
 fn ack_before_sync() {
-    caught(Bug::AckBeforeSync, &[Rule::AcknowledgedIsKept, Rule::Receipt, Rule::Fatal]);
+    caught(Bug::AckBeforeSync, &[Rule::AcknowledgedIsKept, Rule::Fatal]);
 }
 
 #[test]
@@ -51,7 +53,7 @@ fn index_miss_trusted() {
 
 #[test]
 fn token_not_compared() {
-    caught(Bug::TokenNotCompared, &[Rule::AcknowledgedIsKept, Rule::CurrentLease]);
+    caught(Bug::TokenNotCompared, &[Rule::AcknowledgedIsKept]);
 }
 
 #[test]
