@@ -45,6 +45,12 @@ impl Engine {
             self.check_home()?;
         }
         self.make_room(now)?;
+        // A heartbeat that waited for the batch before this one came in time: it is heard before any lease is ended.
+        let (urgent, commands): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| command.is_urgent());
+        let mut heard = Vec::with_capacity(urgent.len());
+        for command in urgent {
+            self.run(command, now, &mut heard);
+        }
         if self.read_only().is_none() {
             self.end_overdue(now);
             let due = self.state.ready_due(now.wall, MAX_READIED);
@@ -70,13 +76,17 @@ impl Engine {
         }
         self.wake = false;
         self.commit(answered, now)?;
-        self.answer_looks(looks, now)
+        self.answer_looks(looks, heard, now)
     }
 
-    /// Runs what only looks, on what is durable: it has its answer also while nothing can be written. A heartbeat may
-    /// record after all that a grant never arrived.
-    fn answer_looks(&mut self, looks: Vec<Box<dyn Pending>>, now: Now) -> Result<Seq, Fatal> {
-        let mut answered = Vec::with_capacity(looks.len());
+    /// Runs what only looks, on what is durable, and answers it together with what was `answered` before: also while
+    /// nothing can be written.
+    fn answer_looks(
+        &mut self,
+        looks: Vec<Box<dyn Pending>>,
+        mut answered: Vec<Box<dyn Pending>>,
+        now: Now,
+    ) -> Result<Seq, Fatal> {
         for command in looks {
             self.run(command, now, &mut answered);
         }

@@ -1,0 +1,64 @@
+//! Which comes first in a batch: a heartbeat, or the end of the lease that it extends.
+
+use std::sync::Arc;
+
+use orch_core::id::{Kind, LeaseId, QueueName, WorkerId};
+use orch_core::job::{JobSpec, Payload};
+use orch_core::liveness::{Progress, Registration};
+use orch_core::policy::LeasePatch;
+use orch_core::queue::QueueSpec;
+use orch_core::state::{LeaseRequest, Submission};
+use orch_core::time::{Now, Span, Tick, Timestamp};
+use orch_ledger::OpenOptions;
+use orch_ledger::disk::memory::MemoryDir;
+use orch_orchestrator::engine::commands::admin::Submit;
+use orch_orchestrator::engine::commands::worker::{Heartbeat, LeaseAnswer, LeaseJobs, LeaseStanding, RegisterWorker};
+use orch_orchestrator::engine::{Command, Engine, envelope};
+
+fn at(ms: u64) -> Now {
+    Now { wall: Timestamp(1_000_000 + i64::try_from(ms).unwrap()), tick: Tick(ms) }
+}
+
+fn run<C: Command>(engine: &mut Engine, command: C, now: Now) -> C::Answer {
+    let (command, answer) = envelope(command);
+    engine.run_batch(vec![command], now).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(answer.answer()).unwrap().answer
+}
+
+/// An engine with one lease that lives for two seconds.
+fn leased() -> (Engine, WorkerId, LeaseId) {
+    let options = OpenOptions::new(at(0).wall, "test", "host", 1);
+    let opened = Engine::open_in(Arc::new(MemoryDir::new()), options, Span::seconds(120), at(0)).unwrap();
+    let mut engine = opened.engine;
+    let (queue, kind) = (QueueName::new("q").unwrap(), Kind::new("k").unwrap());
+    let lease = LeasePatch { ttl: Some(Span(2000)), heartbeat: Some(Span(500)) };
+    let spec = QueueSpec { kind: Some(kind.clone()), lease, ..QueueSpec::new(queue.clone()) };
+    let jobs = vec![JobSpec::new(queue, Payload::parse(b"null").unwrap())];
+    run(&mut engine, Submit(Submission { queues: vec![spec], jobs, ..Submission::default() }), at(1)).unwrap();
+    let worker = WorkerId::new("w").unwrap();
+    let registration = Registration { kinds: vec![kind], slots: 1, ..Registration::default() };
+    let (leases, last_receipt, uptime) = (Vec::new(), None, Span(0));
+    let register = RegisterWorker { worker: worker.clone(), registration, leases, last_receipt, uptime };
+    run(&mut engine, register, at(2)).unwrap();
+    let request = LeaseRequest { worker: worker.clone(), kinds: Vec::new(), max: 1 };
+    let granted = match run(&mut engine, LeaseJobs { request, wait: Span(0), until: None }, at(3)) {
+        LeaseAnswer::Granted { leases, .. } => leases[0].0.lease,
+        LeaseAnswer::Unregistered => panic!("the worker is registered"),
+    };
+    (engine, worker, granted)
+}
+
+#[test]
+fn a_heartbeat_that_waited_for_a_long_batch_keeps_its_lease() {
+    let (mut engine, worker, lease) = leased();
+    let beat = Heartbeat { worker: worker.clone(), leases: vec![(lease, Progress::default())], last_receipt: None };
+    let (standings, _) = run(&mut engine, beat, at(2500)).unwrap();
+    assert_eq!(standings, [(lease, LeaseStanding::Extended)]);
+    assert!(engine.state().leases().contains_key(&lease));
+    // Without one it ends.
+    engine.run_batch(Vec::new(), at(4400)).unwrap();
+    assert!(engine.state().leases().contains_key(&lease));
+    engine.run_batch(Vec::new(), at(4600)).unwrap();
+    assert!(!engine.state().leases().contains_key(&lease));
+}
