@@ -69,8 +69,8 @@ fn submit(engine: &mut Engine, submission: Submission) -> Result<Vec<Acknowledge
 /// Keeps the first batches of the last segment.
 fn cut(dir: &MemoryDir, keep: usize) -> Result<(), String> {
     let files = dir.files();
-    let segments = files.iter().filter(|(name, _)| name.starts_with(layout::LEDGER) && name.ends_with(".jsonl"));
-    let (name, bytes) = segments.last().ok_or("there is no segment")?;
+    let mut segments = files.iter().filter(|(name, _)| name.starts_with(layout::LEDGER) && name.ends_with(".jsonl"));
+    let (name, bytes) = segments.next_back().ok_or("there is no segment")?;
     let mut end = 0;
     let mut batches = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
