@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use orch_fuzz::{TARGETS, Target, run, target};
+use orch_fuzz::{Random, TARGETS, Target, run, target};
 
 /// Malformed and hostile input for every parser and call of Orch
 #[derive(Debug, Parser)]
@@ -27,6 +27,10 @@ struct Args {
     #[arg(long, value_name = "FILE", requires = "target")]
     input: Option<PathBuf>,
 
+    /// Writes 64 samples of the target into this folder, for coverage-guided runs to begin with
+    #[arg(long, value_name = "DIR", requires = "target", conflicts_with = "input")]
+    samples: Option<PathBuf>,
+
     /// Where inputs that fail are put
     #[arg(long, value_name = "DIR", default_value = "fuzz/failures")]
     failures: PathBuf,
@@ -34,7 +38,7 @@ struct Args {
 
 #[allow(clippy::print_stderr, clippy::print_stdout)]
 fn main() -> ExitCode {
-    let Args { target: name, cases, seed, input, failures } = Args::parse();
+    let Args { target: name, cases, seed, input, samples, failures } = Args::parse();
     let chosen: Vec<(&'static Target, u64)> = match &name {
         None => run::shares(cases).collect(),
         Some(name) => match target(name) {
@@ -58,6 +62,17 @@ fn main() -> ExitCode {
         (target.check)(&bytes);
         println!("{}: {} bytes, nothing wrong", target.name, bytes.len());
         return ExitCode::SUCCESS;
+    }
+    if let (Some(folder), [(target, _)]) = (&samples, chosen.as_slice()) {
+        let mut random = Random::new(seed);
+        let mut write = |n: u32| std::fs::write(folder.join(format!("sample-{n}")), (target.sample)(&mut random));
+        return match std::fs::create_dir_all(folder).and_then(|()| (0..64).try_for_each(&mut write)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: cannot write to {}: {error}", folder.display());
+                ExitCode::FAILURE
+            }
+        };
     }
     for (target, cases) in chosen {
         let started = Instant::now();
