@@ -69,6 +69,76 @@ pub enum Torture {
     /// Promised: it is noticed when one of them is presented; from then on nothing is leased to anybody, also after a
     /// restart, and everybody can see why, until the newer copy is back or the loss is accepted.
     Rollback(Rollback),
+
+    /// A file system of 16 MiB on a loop device is filled by the load: needs root.
+    ///
+    /// Promised: read-only with a clear error, reads and heartbeats go on, a worker keeps its results, it goes on by itself
+    /// when space returns, nothing acknowledged is lost. Unmounts and detaches whatever happens.
+    Disk(Disk),
+
+    /// Second orchestrators: on the same directory, while the first stands still, on a copy, after a move.
+    ///
+    /// Promised: one writer. A second one is refused and told who has the directory; one whose directory was taken over
+    /// acknowledges nothing more and ends; a copy stops when it is shown what only the original can have given.
+    Writers(Writers),
+
+    /// Ten times the load that it sustains.
+    ///
+    /// Promised: what is too much is refused at once with a hint when to come back, memory is bounded, a worker's lease
+    /// lives through it, nothing acknowledged is lost, and service is normal within seconds after.
+    Overload(Overload),
+
+    /// Thousands of connected workers that all come back at once after a restart.
+    ///
+    /// Promised: no lease ends by that. Reported: latencies of heartbeats, time until all are back.
+    Stampede(Stampede),
+}
+
+/// Sizes of `disk`.
+#[derive(Debug, Args)]
+pub struct Disk {
+    /// How many disks are filled.
+    #[arg(long, default_value_t = 1)]
+    pub cycles: u64,
+    /// Clients that fill it.
+    #[arg(long, default_value_t = 4)]
+    pub clients: u64,
+}
+
+/// Sizes of `writers`.
+#[derive(Debug, Args)]
+pub struct Writers {
+    /// How often a second writer is tried.
+    #[arg(long, default_value_t = 50)]
+    pub cycles: u64,
+}
+
+/// Sizes of `overload`.
+#[derive(Debug, Args)]
+pub struct Overload {
+    /// How long the flood lasts.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub flood: Duration,
+    /// How many times what it sustains is offered.
+    #[arg(long, default_value_t = 10)]
+    pub times: u64,
+    /// Jobs that wait from the beginning: they make questions dear.
+    #[arg(long, default_value_t = 20_000)]
+    pub waiting: u64,
+}
+
+/// Sizes of `stampede`.
+#[derive(Debug, Args)]
+pub struct Stampede {
+    /// How many workers.
+    #[arg(long, default_value_t = 500)]
+    pub workers: u64,
+    /// How long it is quiet before and after, while heartbeats are measured.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub quiet: Duration,
+    /// Between two heartbeats of a worker.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub heartbeat: Duration,
 }
 
 /// Sizes of `pause`.

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use orch_torture::binaries::Binaries;
 use orch_torture::report::Progress;
 use orch_torture::work::Work;
-use orch_torture::{Report, TortureError, calls, kill, pause, rollback};
+use orch_torture::{Report, TortureError, calls, disk, kill, overload, pause, rollback, stampede, writers};
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Command, Torture};
@@ -66,6 +66,10 @@ fn name(torture: &Torture) -> &'static str {
         Torture::Calls(_) => "calls",
         Torture::Pause(_) => "pause",
         Torture::Rollback(_) => "rollback",
+        Torture::Disk(_) => "disk",
+        Torture::Writers(_) => "writers",
+        Torture::Overload(_) => "overload",
+        Torture::Stampede(_) => "stampede",
     }
 }
 
@@ -95,6 +99,22 @@ async fn run(command: &Command, work: &Work) -> Result<Report, TortureError> {
         Torture::Rollback(args::Rollback { cycles }) => {
             let options = rollback::Options { cycles: *cycles };
             rollback::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::Disk(args::Disk { cycles, clients }) => {
+            let options = disk::Options { cycles: *cycles, clients: *clients };
+            disk::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::Writers(args::Writers { cycles }) => {
+            let options = writers::Options { cycles: *cycles };
+            writers::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::Overload(args::Overload { flood, times, waiting }) => {
+            let options = overload::Options { flood: *flood, times: *times, waiting: *waiting };
+            overload::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::Stampede(args::Stampede { workers, quiet, heartbeat }) => {
+            let options = stampede::Options { workers: *workers, quiet: *quiet, heartbeat: *heartbeat, seed };
+            stampede::run(&binaries, folder, &options, &progress).await
         }
     }
 }

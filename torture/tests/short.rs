@@ -7,7 +7,7 @@ use std::time::Duration;
 use orch_torture::binaries::Binaries;
 use orch_torture::report::Progress;
 use orch_torture::work::Work;
-use orch_torture::{Report, TortureError, calls, kill, pause, rollback};
+use orch_torture::{Report, TortureError, calls, kill, overload, pause, rollback, stampede, writers};
 
 /// Runs a torture in a folder of its own, which is kept if it finds anything.
 fn torture<F>(title: &str, run: impl FnOnce(Binaries, PathBuf, Progress) -> F) -> Report
@@ -58,5 +58,30 @@ fn an_older_copy_of_the_data_is_noticed_and_leases_nothing() {
     let options = rollback::Options { cycles: 3 };
     torture("rollback", |binaries, folder, progress| async move {
         rollback::run(&binaries, &folder, &options, &progress).await
+    });
+}
+
+#[test]
+fn there_is_one_writer() {
+    let options = writers::Options { cycles: 50 };
+    torture("writers", |binaries, folder, progress| async move {
+        writers::run(&binaries, &folder, &options, &progress).await
+    });
+}
+
+#[test]
+fn a_flood_is_refused_and_loses_nothing() {
+    let options = overload::Options { flood: Duration::from_secs(10), times: 10, waiting: 20_000 };
+    torture("overload", |binaries, folder, progress| async move {
+        overload::run(&binaries, &folder, &options, &progress).await
+    });
+}
+
+#[test]
+fn workers_that_come_back_all_at_once_keep_their_leases() {
+    let (quiet, heartbeat) = (Duration::from_secs(3), Duration::from_secs(2));
+    let options = stampede::Options { workers: 500, quiet, heartbeat, seed: 1 };
+    torture("stampede", |binaries, folder, progress| async move {
+        stampede::run(&binaries, &folder, &options, &progress).await
     });
 }
