@@ -276,7 +276,7 @@ fn take_note(answer: Result<Result<(), Status>, tokio::time::error::Elapsed>, co
 
 /// A submit or a question, in turn.
 async fn one_call(admin: &mut AdminServiceClient<Channel>, call: u64, told: &Told) -> Result<(), Status> {
-    if call % 2 == 0 {
+    if call.is_multiple_of(2) {
         let filter = v1::JobFilter { worker: "nobody".into(), ..v1::JobFilter::default() };
         let look = v1::CancelJobsRequest { filter: Some(filter), dry_run: true, ..v1::CancelJobsRequest::default() };
         return admin.cancel_jobs(look).await.map(|_| ());
