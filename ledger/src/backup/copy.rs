@@ -14,11 +14,14 @@ use crate::fault::{Place, Refusal};
 use crate::head::durable_head;
 use crate::identity;
 use crate::layout;
+use crate::lock;
 use crate::reader::Follower;
+use crate::verify::{VerifyError, verify_in};
 
 use super::{BackedUp, Backup, BackupError, failed};
 
-/// Backs up the ledger in `from`, up to what HEAD names as durable now, into `to`. Takes no lock there. `progress` is
+/// Backs up the ledger in `from` into `to`: up to what HEAD names as durable if an orchestrator uses it, otherwise up to
+/// its last whole batch. Takes no lock in `from`. `progress` is
 /// told how many records of how many are done.
 ///
 /// # Errors
@@ -47,9 +50,26 @@ pub fn copy_in(
             return Err(BackupError::Source { refusal: Box::new(refusal) });
         }
     };
-    let target = durable_head(&*from).map_err(|error| source_head(&*from, error))?.link();
+    let target = match lock::is_held(&*from).map_err(failed(&*from, "look at the lock"))? {
+        true => durable_head(&*from).map_err(|error| source_head(&*from, error))?.link(),
+        false => last_whole(&*from)?,
+    };
     let backup = Backup::begin(to, &identity.ledger, target)?;
     feed(backup, Follower::new_in(from, Seq(1)), progress)
+}
+
+/// The last whole batch of a ledger that nobody uses. HEAD may name the one before it: it lags by one when an orchestrator
+/// is killed, and what it does not name yet may have been acknowledged.
+fn last_whole(from: &dyn Dir) -> Result<Link, BackupError> {
+    let report = verify_in(from, 1, &|_, _| {}).map_err(|error| match error {
+        VerifyError::Io { source, .. } => failed(from, "read the ledger")(source),
+        VerifyError::NoLedger { dir } => BackupError::NoLedger { dir },
+        VerifyError::Format { dir, found } => BackupError::Format { dir, found },
+    })?;
+    match report.findings.into_iter().next() {
+        None => Ok(report.link),
+        Some(refusal) => Err(BackupError::Source { refusal: Box::new(refusal) }),
+    }
 }
 
 /// A HEAD that says nothing is damage of the source.
