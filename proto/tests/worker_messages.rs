@@ -33,13 +33,14 @@ fn a_registration_is_checked_field_by_field() {
         version: "1".into(),
         leases: vec![4, 9],
         last_receipt: Some(v1::Receipt { seq: 9, chain: vec![7; 32].into() }),
+        ledger: "the-ledger".into(),
         uptime_ms: 5000,
     };
     let checked = Register::try_from(wire.clone()).unwrap();
     assert_eq!((&checked.worker, checked.registration.slots), (&worker(), 3));
     assert_eq!(checked.leases, [LeaseId::new(4), LeaseId::new(9)]);
     assert_eq!(checked.last_receipt, Some(Receipt { seq: Seq(9), chain: Digest([7; 32]) }));
-    assert_eq!(checked.uptime, Span(5000));
+    assert_eq!((checked.uptime, checked.ledger.as_deref()), (Span(5000), Some("the-ledger")));
     assert_eq!(checked.registration.hardware.host, "h[31m");
 
     let bad = v1::RegisterWorkerRequest {
