@@ -28,7 +28,7 @@ impl Backup {
     /// already is checked and extended.
     ///
     /// # Errors
-    /// [`BackupError`] if the directory is no backup of this ledger. It is unchanged then.
+    /// [`BackupError`] if the directory is no backup of this ledger. A backup that is there keeps what it has.
     pub fn begin(dir: Arc<dyn Dir>, ledger: &str, target: Link) -> Result<Self, BackupError> {
         if let Some(found) = foreign(&*dir).map_err(failed(&*dir, "look into the backup"))? {
             return Err(BackupError::NotABackup { dir: dir.path().to_owned(), found });
