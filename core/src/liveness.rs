@@ -64,6 +64,8 @@ pub struct Progress {
 #[derive(Clone, Debug)]
 struct Watch {
     worker: WorkerId,
+    /// Since when it is watched.
+    since: Tick,
     ttl: Span,
     deadline: Tick,
     /// When the attempt has run too long, if there is a limit.
@@ -150,7 +152,8 @@ impl<H> Liveness<H> {
         let deadline = clock.plus(ttl);
         self.unwatch(lease);
         self.due.insert((first(deadline, timeout), lease));
-        self.watches.insert(lease, Watch { worker, ttl, deadline, timeout, progress: Progress::default() });
+        self.watches
+            .insert(lease, Watch { worker, since: clock, ttl, deadline, timeout, progress: Progress::default() });
     }
 
     /// Stops watching a lease that has ended.
@@ -191,6 +194,11 @@ impl<H> Liveness<H> {
     pub fn progress(&self, lease: LeaseId, tick: Tick) -> Option<(&Progress, Span)> {
         let watch = self.watches.get(&lease)?;
         Some((&watch.progress, watch.deadline.since(self.clock(tick))))
+    }
+
+    /// How long a lease has been watched: since its grant, or the start that found it open.
+    pub fn watched_for(&self, lease: LeaseId, tick: Tick) -> Option<Span> {
+        self.watches.get(&lease).map(|watch| self.clock(tick).since(watch.since))
     }
 
     /// The leases that a worker holds, as far as they are watched, oldest first.

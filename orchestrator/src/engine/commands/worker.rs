@@ -242,10 +242,9 @@ impl Engine {
         if self.read_only().is_some() {
             return;
         }
-        let old = |lease: &LeaseId| {
-            let granted = self.state.leases().get(lease).map(|held| held.granted_at);
-            granted.is_some_and(|at| now.wall.since(at) > GRANT_IN_FLIGHT)
-        };
+        // Not by the wall clock, which may jump while a grant is on its way.
+        let watched_for = |lease: &LeaseId| self.liveness.watched_for(*lease, now.tick);
+        let old = |lease: &LeaseId| watched_for(lease).is_some_and(|span| span > GRANT_IN_FLIGHT);
         let unknown: Vec<LeaseId> = self
             .liveness
             .held_by(worker)
