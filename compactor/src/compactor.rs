@@ -201,6 +201,8 @@ impl Compactor {
             | Event::JobRetried { .. }
             | Event::LegacyImportStarted { .. }
             | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
             | Event::LedgerRepaired { .. } => Ok(()),
         }
     }

@@ -173,6 +173,17 @@ name!(
     "worker"
 );
 
+name!(
+    /// The name of a key that jobs carry, such as `host` or `resolver`.
+    KeyName,
+    "key"
+);
+name!(
+    /// The name of a semaphore: something of which there is so much for the whole cluster, such as `gpu_slots`.
+    SemaphoreName,
+    "semaphore"
+);
+
 /// One version of a contract, written `name@version`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContractRef {

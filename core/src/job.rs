@@ -1,11 +1,14 @@
 //! Jobs as users submit them and as the ledger records them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
-use crate::id::{Kind, QueueName};
+use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::json::{self, JsonError};
+use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::queue::is_default;
 use crate::time::{Span, Timestamp};
@@ -101,6 +104,12 @@ pub struct JobSpec {
     /// Higher goes first; equal ones go in the order of their submit.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
+    /// What limits may be about: `host = api.example.org`. Jobs of any queue share a key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<KeyName, KeyValue>,
+    /// How many units of which semaphores it takes while it runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub semaphores: BTreeMap<SemaphoreName, u32>,
     /// What it changes of its queue's retry rule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry: RetryPatch,
@@ -136,6 +145,8 @@ impl JobSpec {
             name: None,
             payload,
             priority: 0,
+            keys: BTreeMap::new(),
+            semaphores: BTreeMap::new(),
             retry: RetryPatch::default(),
             lease: LeasePatch::default(),
             timeout: None,

@@ -9,9 +9,11 @@
 
 pub mod contract;
 pub mod digest;
+pub mod explain;
 pub mod id;
 pub mod job;
 pub mod json;
+pub mod limit;
 pub mod liveness;
 pub mod manifest;
 pub mod policy;

@@ -29,6 +29,13 @@ pub struct QueueSpec {
     /// How long one attempt of a job may run. None: as long as its lease is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// Its share of the leases, against the other queues' weights: 1 to [`crate::limit::MAX_WEIGHT`]. None:
+    /// [`crate::limit::DEFAULT_WEIGHT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// How many of its jobs may run at once. None: as many as there are workers for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<u32>,
 }
 
 impl QueueSpec {
@@ -41,6 +48,8 @@ impl QueueSpec {
             retry: RetryPatch::default(),
             lease: LeasePatch::default(),
             timeout: None,
+            weight: None,
+            max_running: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::contract::ContractSpec;
 use crate::digest::Digest;
 use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
 use crate::job::{JobSpec, Payload};
+use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
 use crate::time::Timestamp;
 
@@ -177,6 +178,13 @@ pub enum Event {
         /// The import.
         import: ImportId,
     },
+    /// A limit was set, or set anew.
+    LimitSet(Box<LimitSpec>),
+    /// A limit was lifted.
+    LimitUnset {
+        /// What it was about.
+        limit: LimitTarget,
+    },
     /// The ledger was damaged, and a person had it cut behind its last good batch. Records that stood from here on are
     /// gone, and their seqs are given out anew. Since format 2.
     LedgerRepaired {
@@ -215,7 +223,10 @@ impl Event {
             | Self::JobCancelled { .. }
             | Self::JobRetried { .. }
             | Self::LegacyImportStarted { .. }
-            | Self::LegacyImportFinished { .. } => 1,
+            | Self::LegacyImportFinished { .. }
+            // They came later, but only a ledger of which somebody set limits has them.
+            | Self::LimitSet(_)
+            | Self::LimitUnset { .. } => 1,
             Self::LedgerRepaired { .. } => 2,
         }
     }
@@ -243,6 +254,8 @@ impl Event {
             Self::JobRetried { .. } => "job_retried",
             Self::LegacyImportStarted { .. } => "legacy_import_started",
             Self::LegacyImportFinished { .. } => "legacy_import_finished",
+            Self::LimitSet(_) => "limit_set",
+            Self::LimitUnset { .. } => "limit_unset",
             Self::LedgerRepaired { .. } => "ledger_repaired",
         }
     }
@@ -381,13 +394,15 @@ pub enum FailureClass {
 }
 
 /// Why a job was cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelCause {
     /// A person asked for it.
     Request,
     /// A job that it depends on failed or was cancelled.
     Dependency(JobId),
+    /// A limit was reached at which newer jobs take the place of older ones.
+    Limit(LimitTarget),
 }
 
 // serde's skip_serializing_if passes a reference.

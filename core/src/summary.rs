@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
 use crate::record::{CancelCause, Event, ExpiryCause, FailureClass, Next, Origin, Record};
+use crate::state::OpenState;
 use crate::time::Timestamp;
 
 /// A job's state, as a listing names it.
@@ -27,6 +28,18 @@ pub enum JobPhase {
     Failed,
     /// It was cancelled.
     Cancelled,
+}
+
+impl From<OpenState> for JobPhase {
+    fn from(state: OpenState) -> Self {
+        match state {
+            OpenState::Blocked => Self::Blocked,
+            OpenState::Ready => Self::Ready,
+            OpenState::Delayed => Self::Delayed,
+            OpenState::Leased => Self::Leased,
+            OpenState::Failed => Self::Failed,
+        }
+    }
 }
 
 /// What listings show of a job.
@@ -99,6 +112,8 @@ pub fn job_of(record: &Record) -> Option<JobId> {
         | Event::ContractRegistered(_)
         | Event::LegacyImportStarted { .. }
         | Event::LegacyImportFinished { .. }
+        | Event::LimitSet(_)
+        | Event::LimitUnset { .. }
         | Event::LedgerRepaired { .. } => None,
     }
 }
@@ -176,6 +191,7 @@ impl JobSummary {
                 self.message = match cause {
                     CancelCause::Request => reason.clone(),
                     CancelCause::Dependency(job) => format!("job {job}, which it depends on, failed or was cancelled"),
+                    CancelCause::Limit(limit) => format!("limit {limit} was reached: newer jobs took its place"),
                 };
                 self.enter(JobPhase::Cancelled, None, record);
             }
@@ -195,6 +211,8 @@ impl JobSummary {
             | Event::ContractRegistered(_)
             | Event::LegacyImportStarted { .. }
             | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
             | Event::LedgerRepaired { .. } => {}
         }
     }

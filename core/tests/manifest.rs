@@ -129,7 +129,7 @@ queue: q
             "document 4, line 20, column 33: jobs.range.step: 0 is less than 1",
             "document 4, line 20, column 40: jobs.range.as: must be two different names",
             "document 4, line 19, column 16: jobs.payload.a: is what the range sets: leave it out",
-            "document 5, line 22, column 1: must be a map: a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), job: or jobs:",
+            "document 5, line 22, column 1: must be a map: a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), limits:, job: or jobs:",
             "document 6, line 24, column 7: jobs: must be a list of jobs, or a map with a range",
             "document 7, line 27, column 1: queue: stands beside job: put it below",
         ],
@@ -238,8 +238,75 @@ fn what_the_documentation_shows_is_read() {
     assert_eq!(good(blocks(contracts, "yaml")[0]).contracts().count(), 1);
     let manifests = include_str!("../../docs/manifests.md");
     let counts: Vec<_> = blocks(manifests, "yaml").into_iter().map(|block| good(block).job_count()).collect();
-    assert_eq!(counts, [0, 3, 100]);
+    assert_eq!(counts, [0, 0, 3, 100]);
+    let scheduling = include_str!("../../docs/scheduling.md");
+    let counts: Vec<_> = blocks(scheduling, "yaml").into_iter().map(|block| good(block).job_count()).collect();
+    assert_eq!(counts, [0, 1, 0]);
     for line in blocks(manifests, "json") {
         job_from_json(line.as_bytes(), None).unwrap();
     }
+}
+
+#[test]
+fn limits_keys_and_shares() {
+    use orch_core::limit::{AtLimit, LimitSpec, LimitTarget, Rate};
+    let manifest = good(
+        "\
+limits:
+  running: 8
+  host=*: 4
+  resolver=unpaywall: 2
+  resolver=crossref: {max: 3, rate: {tokens: 10, per: 1s, burst: 20}, at_limit: reject}
+  gpu_slots: 4
+---
+{queue: q, kind: k, weight: 300, max_running: 10}
+---
+job: {queue: q, keys: {host: api.example.org, resolver: crossref}, semaphores: {gpu_slots: 1}}
+",
+    );
+    let limits: Vec<&LimitSpec> = manifest.limits().collect();
+    assert_eq!(limits.len(), 5);
+    assert_eq!(*limits[0], LimitSpec::max(LimitTarget::Running, 8));
+    assert_eq!(limits[1].limit, LimitTarget::Each("host".parse().unwrap()));
+    assert_eq!(limits[3].rate, Some(Rate { tokens: 10, per: Span(1000), burst: 20 }));
+    assert_eq!(limits[3].at_limit, AtLimit::Reject);
+    assert_eq!(limits[4].limit, LimitTarget::Semaphore("gpu_slots".parse().unwrap()));
+    let job = manifest.jobs().next().unwrap();
+    assert_eq!(job.keys.len(), 2);
+    assert_eq!(job.semaphores.values().copied().collect::<Vec<_>>(), [1]);
+    bad(
+        "\
+limits:
+  ho st=x: 4
+  host=*: many
+  gpu_slots: {most: 3}
+  a=b: {}
+  running: {max: 3, at_limit: reject}
+---
+limits: 8
+---
+{queue: q, weight: 0, max_running: 0}
+---
+job: {queue: q, keys: {host: ''}, semaphores: {running: 1, gpu: 0}}
+---
+job: {queue: q, semaphores: {running: 1, gpu: 0}}
+",
+        &[
+            "document 1, line 2, column 3: limits.ho st=x: key \"ho st\" is not a name: use 1 to 128 of the characters \
+             A-Z a-z 0-9 . _ - / and start with a letter or digit",
+            "document 1, line 3, column 11: limits.host=*: invalid type: string \"many\", expected u32",
+            "document 1, line 4, column 15: limits.gpu_slots.most: is not a field: there are max, rate, at_limit",
+            "document 1, line 5, column 8: limits.a=b.max: is missing: a limit has max, or rate, or both",
+            "document 1, line 6, column 31: limits.running.at_limit: is for limits on keys: here jobs wait",
+            "document 2, line 8, column 9: limits: must be a map such as {running: 8, host=*: 4, resolver=crossref: 3, \
+             gpu_slots: 4}",
+            "document 3, line 10, column 20: weight: 0 is not between 1 and 10000",
+            "document 3, line 10, column 36: max_running: 0 would run nothing: pause the queue instead",
+            "document 4, line 12, column 23: job.keys: value \"\" cannot be: use 1 to 256 characters, none a control \
+             character, and not * alone",
+            "document 5, line 14, column 47: job.semaphores.gpu: 0 units would limit nothing: leave it out",
+            "document 5, line 14, column 39: job.semaphores.running: is the word for all running jobs: give the \
+             semaphore another name",
+        ],
+    );
 }

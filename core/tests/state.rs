@@ -67,7 +67,7 @@ impl Driven {
         let submission = Submission {
             contracts: vec![contract(true), contract(false)],
             queues: vec![queue("counted", "counted@1"), queue("plain", "plain@1")],
-            jobs: Vec::new(),
+            ..Submission::default()
         };
         let decision = driven.state.submit(&submission, driven.now).unwrap();
         driven.record(decision);
@@ -233,9 +233,10 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
                 kinds: vec!["k".parse().unwrap()],
                 max: usize::from(max),
             };
-            let last = driven.state.leases().keys().next_back().copied();
-            let decision = driven.state.lease(&request, &mut |_| Payload::parse(b"{\"count\":2}").unwrap());
-            for granted in driven.record(decision) {
+            for _ in 0..request.max {
+                let last = driven.state.leases().keys().next_back().copied();
+                let decision = driven.state.lease(&request, &mut |_| Payload::parse(b"{\"count\":2}").unwrap());
+                let Some(granted) = driven.record(decision) else { break };
                 assert!(Some(granted.lease) > last, "lease ids grow");
                 assert_eq!(holder(driven, granted.lease), request.worker);
             }

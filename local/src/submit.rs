@@ -22,6 +22,7 @@ pub(crate) async fn submit(
     let definitions = Submission {
         contracts: manifest.contracts().cloned().collect(),
         queues: manifest.queues().cloned().collect(),
+        limits: manifest.limits().cloned().collect(),
         jobs: Vec::new(),
     };
     send(client, &definitions).await?;

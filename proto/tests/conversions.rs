@@ -2,6 +2,7 @@
 
 use orch_core::id::{ContractName, ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
+use orch_core::limit::{AtLimit, LimitSpec, Rate};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
 use orch_core::state::Submission;
@@ -64,6 +65,8 @@ prop_compose! {
         priority in any::<i32>(), retry in retry(), lease in lease(), timeout in option::of(positive()),
         (delay, not_before) in (option::of(span()), option::of((0..=MAX_TIMESTAMP.0).prop_map(Timestamp))),
         depends_on in proptest::collection::vec(text(), 0..4), go_on in any::<bool>(), key in option::of(text()),
+        keys in proptest::collection::btree_map(name(), text(), 0..3),
+        semaphores in proptest::collection::btree_map("s[a-z]{0,9}", 1..u32::MAX, 0..3),
     ) -> JobSpec {
         JobSpec {
             queue: QueueName::new(&queue).unwrap(),
@@ -71,6 +74,8 @@ prop_compose! {
             name: label, payload, priority, retry, lease, timeout, delay, not_before, depends_on,
             on_dependency_failure: if go_on { OnDependencyFailure::Continue } else { OnDependencyFailure::Cancel },
             idempotency_key: key,
+            keys: keys.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+            semaphores: semaphores.into_iter().map(|(name, units)| (name.parse().unwrap(), units)).collect(),
         }
     }
 }
@@ -79,14 +84,26 @@ prop_compose! {
     fn queue()(
         name in name(), contract in option::of((name(), 1..u32::MAX)), kind in option::of(name()),
         retry in retry(), lease in lease(), timeout in option::of(positive()),
+        (weight, max_running) in (option::of(1..=10_000u32), option::of(1..u32::MAX)),
     ) -> QueueSpec {
         QueueSpec {
             name: QueueName::new(&name).unwrap(),
             contract: contract.map(|(name, version)| ContractRef { name: ContractName::new(&name).unwrap(), version }),
             kind: kind.map(|kind| Kind::new(&kind).unwrap()),
-            retry, lease, timeout,
+            retry, lease, timeout, weight, max_running,
         }
     }
+}
+
+fn limit() -> impl Strategy<Value = LimitSpec> {
+    let target =
+        prop_oneof![Just("running".to_owned()), Just("host=*".to_owned()), Just("host=a b=c".to_owned()), name()];
+    let rate = (1..u32::MAX, 1..1_000_000u64, 1..u32::MAX);
+    let rate = rate.prop_map(|(tokens, per, burst)| Rate { tokens, per: Span(per), burst });
+    let at = prop_oneof![Just(AtLimit::Wait), Just(AtLimit::Reject), Just(AtLimit::CancelOldest)];
+    (target, option::of(any::<u32>()), option::of(rate), at)
+        .prop_map(|(target, max, rate, at_limit)| LimitSpec { limit: target.parse().unwrap(), max, rate, at_limit })
+        .prop_filter("a limit that says something", |limit| limit.faults().is_empty())
 }
 
 proptest! {
@@ -114,11 +131,11 @@ proptest! {
     }
 
     #[test]
-    fn a_submission_survives_the_wire(queues in proptest::collection::vec(queue(), 0..3), jobs in proptest::collection::vec(job(), 0..5)) {
-        let submission = Submission { contracts: Vec::new(), queues, jobs };
+    fn a_submission_survives_the_wire(queues in proptest::collection::vec(queue(), 0..3), jobs in proptest::collection::vec(job(), 0..5), limits in proptest::collection::vec(limit(), 0..3)) {
+        let submission = Submission { queues, limits, jobs, ..Submission::default() };
         let wire = v1::SubmitRequest::try_from(&submission).unwrap();
         let back = Submission::try_from(wire).unwrap();
-        prop_assert_eq!((back.queues, back.jobs), (submission.queues, submission.jobs));
+        prop_assert_eq!((back.queues, back.limits, back.jobs), (submission.queues, submission.limits, submission.jobs));
     }
 
     #[test]
@@ -151,6 +168,8 @@ fn every_bad_field_is_named() {
         depends_on: vec!["fine".into(), String::new()],
         continue_on_dependency_failure: false,
         idempotency_key: "x".repeat(257),
+        keys: [("a b".to_owned(), "*".to_owned())].into(),
+        semaphores: [("running".to_owned(), 0)].into(),
     };
     let faults = JobSpec::try_from(wire).unwrap_err();
     let fields: Vec<&str> = faults.listed().iter().map(|fault| fault.field.as_str()).collect();
@@ -169,6 +188,9 @@ fn every_bad_field_is_named() {
             "not_before_unix_ms",
             "idempotency_key",
             "depends_on[1]",
+            "keys.a b",
+            "keys.a b",
+            "semaphores.running",
         ]
     );
     let text = faults.to_string();
@@ -182,11 +204,15 @@ fn a_submission_names_the_place_of_each_fault() {
         contracts_json: vec!["{}".into(), "[".into()],
         queues: vec![v1::QueueSpec { queue: "q".into(), contract: "zeta".into(), ..v1::QueueSpec::default() }],
         jobs: vec![v1::JobSpec { queue: "q".into(), ..v1::JobSpec::default() }, v1::JobSpec::default()],
+        limits: vec![v1::Limit { limit: "host=*".into(), at_limit: 9, ..v1::Limit::default() }],
         ..v1::SubmitRequest::default()
     };
     let faults: Faults = Submission::try_from(wire).unwrap_err();
     let fields: Vec<&str> = faults.listed().iter().map(|fault| fault.field.as_str()).collect();
-    assert_eq!(fields, ["contracts[0]", "contracts[1]", "queues[0].contract", "jobs[1].queue"]);
+    assert_eq!(
+        fields,
+        ["contracts[0]", "contracts[1]", "queues[0].contract", "jobs[1].queue", "limits[0].at_limit", "limits[0].max"]
+    );
     assert!(faults.to_string().contains("write name@version, for example zeta@1"), "{faults}");
 }
 

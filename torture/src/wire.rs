@@ -70,7 +70,7 @@ pub fn definitions(queue: &str, kind: &str, ttl: Duration, heartbeat: Duration) 
         kind: kind.into(),
         lease: Some(v1::LeasePatch { ttl_ms: ms(ttl), heartbeat_ms: ms(heartbeat) }),
         retry: Some(v1::RetryPatch { crash_limit: Some(1000), ..v1::RetryPatch::default() }),
-        timeout_ms: None,
+        ..v1::QueueSpec::default()
     };
     v1::SubmitRequest { contracts_json: vec![CONTRACT.into()], queues: vec![queue], ..v1::SubmitRequest::default() }
 }

@@ -1,10 +1,12 @@
 //! What types alone do not say: sensible values of a job, and names that lead to jobs without a circle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::shape::nearest;
 use super::{Fault, Place};
+use crate::id::{KeyName, SemaphoreName};
 use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH};
+use crate::limit::{KeyValue, MAX_KEYS, MAX_WEIGHT, RUNNING};
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::time::Span;
 
@@ -26,12 +28,49 @@ pub(super) fn job_faults(job: &JobSpec) -> Vec<(String, String)> {
     if job.depends_on.len() > MAX_DEPENDENCIES {
         fault("depends_on", format!("names {} jobs, at most {MAX_DEPENDENCIES} are allowed", job.depends_on.len()));
     }
+    for (field, message) in want_faults(&job.keys, &job.semaphores) {
+        fault(&field, message);
+    }
     let text = job.payload.as_str();
     if text.len() > MAX_PAYLOAD_BYTES {
         fault("payload", format!("is {} bytes of JSON, at most {MAX_PAYLOAD_BYTES} are allowed", text.len()));
     }
     if nesting(text) > MAX_PAYLOAD_DEPTH {
         fault("payload", format!("is nested more than {MAX_PAYLOAD_DEPTH} levels deep"));
+    }
+    faults
+}
+
+/// The faults of what a job wants of limits: field and message.
+pub fn want_faults(
+    keys: &BTreeMap<KeyName, KeyValue>,
+    semaphores: &BTreeMap<SemaphoreName, u32>,
+) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    for (field, count) in [("keys", keys.len()), ("semaphores", semaphores.len())] {
+        if count > MAX_KEYS {
+            faults.push((field.to_owned(), format!("has {count} names, at most {MAX_KEYS} are allowed")));
+        }
+    }
+    for (name, units) in semaphores {
+        let field = format!("semaphores.{name}");
+        if name.as_str() == RUNNING {
+            faults.push((field, "is the word for all running jobs: give the semaphore another name".to_owned()));
+        } else if *units == 0 {
+            faults.push((field, "0 units would limit nothing: leave it out".to_owned()));
+        }
+    }
+    faults
+}
+
+/// The faults of what a queue says of its share: field and message.
+pub fn share_faults(weight: Option<u32>, max_running: Option<u32>) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    if let Some(weight) = weight.filter(|weight| !(1..=MAX_WEIGHT).contains(weight)) {
+        faults.push(("weight".to_owned(), format!("{weight} is not between 1 and {MAX_WEIGHT}")));
+    }
+    if max_running == Some(0) {
+        faults.push(("max_running".to_owned(), "0 would run nothing: pause the queue instead".to_owned()));
     }
     faults
 }

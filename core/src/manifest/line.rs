@@ -1,13 +1,16 @@
 //! One line of a JSONL import: a job.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::check::job_faults;
 use super::shape::{self, JOB};
-use crate::id::{Kind, QueueName};
+use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, OnDependencyFailure, Payload};
 use crate::json::{self, Limits};
+use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::time::{Span, Timestamp};
 
@@ -36,6 +39,10 @@ struct JobLine {
     payload: Payload,
     #[serde(default)]
     priority: i32,
+    #[serde(default)]
+    keys: BTreeMap<KeyName, KeyValue>,
+    #[serde(default)]
+    semaphores: BTreeMap<SemaphoreName, u32>,
     #[serde(default)]
     retry: RetryPatch,
     #[serde(default)]
@@ -82,6 +89,8 @@ impl JobLine {
             name,
             payload,
             priority,
+            keys,
+            semaphores,
             retry,
             lease,
             timeout,
@@ -97,6 +106,8 @@ impl JobLine {
             name,
             payload: Payload::parse(payload.as_str().as_bytes()).ok()?,
             priority,
+            keys,
+            semaphores,
             retry,
             lease,
             timeout,

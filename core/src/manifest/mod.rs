@@ -3,6 +3,7 @@
 //! A document is one of
 //! - a contract: a map with `contract: NAME` (and no `queue`), the fields of a [`ContractSpec`];
 //! - a queue: a map with `queue: NAME`, the fields of a [`QueueSpec`];
+//! - limits: a map `limits:` from what each is about to how much it is ([`LimitSpec`]);
 //! - `job:`, one [`JobSpec`]; `jobs:`, a list of them, or a map with a `range` that is cut into jobs ([`RangeSpec`]).
 //!
 //! [`parse`] reports every fault of every document with its place. Where to look: `yaml` makes a tree that knows its
@@ -10,6 +11,7 @@
 //! of an import.
 
 mod check;
+mod limits;
 mod line;
 mod range;
 mod shape;
@@ -17,7 +19,7 @@ mod yaml;
 
 use std::fmt;
 
-pub use check::{MAX_DEPENDENCIES, MAX_NAME_CHARS};
+pub use check::{MAX_DEPENDENCIES, MAX_NAME_CHARS, share_faults, want_faults};
 pub use line::{LineError, MAX_LINE_BYTES, job_from_json};
 pub use range::{Cut, MAX_RANGE_JOBS, RangeSpec};
 
@@ -28,6 +30,7 @@ use yaml::{Content, Node};
 
 use crate::contract::{Contract, ContractSpec};
 use crate::job::{JobSpec, Payload};
+use crate::limit::LimitSpec;
 use crate::queue::QueueSpec;
 
 /// A manifest: what its documents say, in their order.
@@ -44,6 +47,8 @@ pub enum Document {
     Contract(Box<ContractSpec>),
     /// A queue.
     Queue(Box<QueueSpec>),
+    /// Limits.
+    Limits(Vec<LimitSpec>),
     /// One job.
     Job(Box<JobSpec>),
     /// A list of jobs.
@@ -109,7 +114,19 @@ impl Manifest {
     pub fn contracts(&self) -> impl Iterator<Item = &ContractSpec> {
         self.documents.iter().filter_map(|document| match document {
             Document::Contract(contract) => Some(&**contract),
-            Document::Queue(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => None,
+            Document::Queue(_) | Document::Limits(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => {
+                None
+            }
+        })
+    }
+
+    /// The limits, in order.
+    pub fn limits(&self) -> impl Iterator<Item = &LimitSpec> {
+        self.documents.iter().flat_map(|document| match document {
+            Document::Limits(limits) => &limits[..],
+            Document::Contract(_) | Document::Queue(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => {
+                &[]
+            }
         })
     }
 
@@ -117,7 +134,9 @@ impl Manifest {
     pub fn queues(&self) -> impl Iterator<Item = &QueueSpec> {
         self.documents.iter().filter_map(|document| match document {
             Document::Queue(queue) => Some(&**queue),
-            Document::Contract(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => None,
+            Document::Contract(_) | Document::Limits(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => {
+                None
+            }
         })
     }
 
@@ -136,7 +155,7 @@ impl Document {
     /// Its jobs; those of a range are made one by one.
     pub fn jobs(&self) -> Box<dyn Iterator<Item = JobSpec> + '_> {
         match self {
-            Self::Contract(_) | Self::Queue(_) => Box::new(std::iter::empty()),
+            Self::Contract(_) | Self::Queue(_) | Self::Limits(_) => Box::new(std::iter::empty()),
             Self::Job(job) => Box::new(std::iter::once(JobSpec::clone(job))),
             Self::Jobs(jobs) => Box::new(jobs.iter().cloned()),
             Self::Range(range) => Box::new(range.jobs()),
@@ -146,7 +165,7 @@ impl Document {
     /// How many jobs it has.
     pub fn job_count(&self) -> u64 {
         match self {
-            Self::Contract(_) | Self::Queue(_) => 0,
+            Self::Contract(_) | Self::Queue(_) | Self::Limits(_) => 0,
             Self::Job(_) => 1,
             Self::Jobs(jobs) => jobs.len() as u64,
             Self::Range(range) => range.len(),
@@ -154,11 +173,12 @@ impl Document {
     }
 
     fn read(node: &Node) -> Result<Self, Vec<Fault>> {
-        const KINDS: &str = "a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), job: or jobs:";
+        const KINDS: &str =
+            "a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), limits:, job: or jobs:";
         let Content::Map(members) = &node.value else {
             return Err(vec![Fault::at(node.at, "", format!("must be a map: {KINDS}"))]);
         };
-        if let Some((key, body)) = members.iter().find(|(key, _)| key.text == "job" || key.text == "jobs") {
+        if let Some((key, body)) = members.iter().find(|(key, _)| matches!(key.text.as_str(), "job" | "jobs")) {
             let others = members.iter().filter(|(other, _)| other.text != key.text);
             let beside = |(other, _): &(yaml::Key, Node)| {
                 Fault::at(other.at, &other.text, format!("stands beside {}: put it below", key.text))
@@ -174,13 +194,19 @@ impl Document {
                 _ => Err(vec![Fault::at(body.at, "jobs", "must be a list of jobs, or a map with a range".to_owned())]),
             };
         }
+        // A contract has limits too, of its candidates.
+        if let [(key, body)] = &members[..]
+            && key.text == "limits"
+        {
+            return limits::read(body).map(Self::Limits);
+        }
         if node.get("queue").is_some() {
             return read_queue(node).map(|queue| Self::Queue(Box::new(queue)));
         }
         if node.get("contract").is_some() {
             return read_contract(node).map(|contract| Self::Contract(Box::new(contract)));
         }
-        Err(vec![Fault::at(node.at, "", format!("has none of contract, queue, job and jobs: {KINDS}"))])
+        Err(vec![Fault::at(node.at, "", format!("has none of contract, queue, limits, job and jobs: {KINDS}"))])
     }
 }
 
@@ -211,7 +237,9 @@ fn read_range(node: &Node) -> Result<RangeSpec, Vec<Fault>> {
 
 fn read_queue(node: &Node) -> Result<QueueSpec, Vec<Fault>> {
     let queue: QueueSpec = shape::read(node, &QUEUE, "")?;
-    let faults = located(node, "", rule_faults(&queue.retry, &queue.lease, queue.timeout));
+    let mut faults = rule_faults(&queue.retry, &queue.lease, queue.timeout);
+    faults.extend(share_faults(queue.weight, queue.max_running));
+    let faults = located(node, "", faults);
     if faults.is_empty() { Ok(queue) } else { Err(faults) }
 }
 
@@ -235,7 +263,7 @@ fn located(node: &Node, path: &str, faults: Vec<(String, String)>) -> Vec<Fault>
 /// What is wrong between documents that are right by themselves.
 fn cross_faults(documents: &[Document], nodes: &[Node]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let (mut contracts, mut queues) = (Vec::new(), Vec::new());
+    let (mut contracts, mut queues, mut limits) = (Vec::new(), Vec::new(), Vec::new());
     let mut jobs: Vec<Listed<'_>> = Vec::new();
     for ((number, document), node) in (1..).zip(documents).zip(nodes) {
         let mut again = |first: Option<usize>, path: &str, what: String| {
@@ -255,6 +283,12 @@ fn cross_faults(documents: &[Document], nodes: &[Node]) -> Vec<Fault> {
             }
             Document::Queue(queue) => {
                 again(seen(&mut queues, queue.name.clone(), number), "queue", format!("queue {}", queue.name));
+            }
+            Document::Limits(of_document) => {
+                for spec in of_document {
+                    let path = format!("limits.{}", spec.limit);
+                    again(seen(&mut limits, spec.limit.clone(), number), &path, format!("limit {}", spec.limit));
+                }
             }
             Document::Job(job) => jobs.push(list(job, "job".to_owned(), "job")),
             Document::Jobs(items) => {

@@ -1,11 +1,14 @@
 //! A range cut into jobs: one line of a manifest for a million of them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::check::job_faults;
-use crate::id::{Kind, QueueName};
+use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::job::{JobSpec, OnDependencyFailure, Payload};
+use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::time::{Span, Timestamp};
 
@@ -51,6 +54,10 @@ pub(super) struct RangeDocument {
     #[serde(default)]
     priority: i32,
     #[serde(default)]
+    keys: BTreeMap<KeyName, KeyValue>,
+    #[serde(default)]
+    semaphores: BTreeMap<SemaphoreName, u32>,
+    #[serde(default)]
     retry: RetryPatch,
     #[serde(default)]
     lease: LeasePatch,
@@ -77,6 +84,8 @@ impl RangeDocument {
             kind,
             payload,
             priority,
+            keys,
+            semaphores,
             retry,
             lease,
             timeout,
@@ -107,6 +116,8 @@ impl RangeDocument {
             name: None,
             payload: Payload::from_value(&payload),
             priority,
+            keys,
+            semaphores,
             retry,
             lease,
             timeout,

@@ -32,6 +32,8 @@ pub(super) static JOB: Shape = Shape {
         "name",
         "payload",
         "priority",
+        "keys",
+        "semaphores",
         "retry",
         "lease",
         "timeout",
@@ -52,6 +54,8 @@ pub(super) static RANGE: Shape = Shape {
         "kind",
         "payload",
         "priority",
+        "keys",
+        "semaphores",
         "retry",
         "lease",
         "timeout",
@@ -68,7 +72,7 @@ pub(super) static RANGE: Shape = Shape {
 };
 
 pub(super) static QUEUE: Shape = Shape {
-    fields: &["queue", "contract", "kind", "retry", "lease", "timeout"],
+    fields: &["queue", "contract", "kind", "retry", "lease", "timeout", "weight", "max_running"],
     required: &["queue"],
     inner: &[("retry", Inner::Object(&RETRY)), ("lease", Inner::Object(&LEASE))],
     base: || json!({"queue": "q"}),

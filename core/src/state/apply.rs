@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::job::{Delivery, Overrides};
+use super::schedule::Wants;
 use super::submit::{key_digest, spec_digest};
 use super::{
     BatchRange, Counts, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State,
@@ -53,6 +54,7 @@ impl State {
                 Ok(())
             }
             Event::QueueDefined(spec) => {
+                self.schedule.define_queue(spec);
                 match self.queues.get_mut(&spec.name) {
                     Some(queue) => queue.spec = (**spec).clone(),
                     None => {
@@ -64,12 +66,12 @@ impl State {
             }
             Event::QueuePaused { queue, reason } => {
                 self.queue_mut(queue)?.paused = Some(reason.clone());
-                self.lanes.set_paused(queue, true);
+                self.schedule.set_paused(queue, true);
                 Ok(())
             }
             Event::QueueResumed { queue } => {
                 self.queue_mut(queue)?.paused = None;
-                self.lanes.set_paused(queue, false);
+                self.schedule.set_paused(queue, false);
                 Ok(())
             }
             Event::ContractRegistered(spec) => {
@@ -109,8 +111,12 @@ impl State {
                 };
                 self.leases.insert(lease, held);
                 self.counts.leases_granted += 1;
-                self.job_mut(*job)?.attempts = *attempt;
-                self.enter(*job, JobState::Leased { lease })
+                let known = self.job_mut(*job)?;
+                known.attempts = *attempt;
+                let lane = known.lane;
+                self.enter(*job, JobState::Leased { lease })?;
+                self.schedule.start(lane, seq.0, at);
+                Ok(())
             }
             Event::LeaseReleased { job, lease } => {
                 self.end_lease(*lease, *job, Outcome::Released, seq)?;
@@ -149,6 +155,14 @@ impl State {
                 known.crashes = 0;
                 self.enter(*job, JobState::Ready)
             }
+            Event::LimitSet(spec) => {
+                self.schedule.change_limit(&spec.limit, Some((**spec).clone()), at);
+                Ok(())
+            }
+            Event::LimitUnset { limit } => {
+                self.schedule.change_limit(limit, None, at);
+                Ok(())
+            }
             Event::LegacyImportStarted { file, name, contract, payload: _ } => {
                 let import = Import {
                     file: *file,
@@ -186,7 +200,8 @@ impl State {
             Some(until) => JobState::Delayed { until: *until },
             None => JobState::Ready,
         };
-        let lane = self.lanes.open(&spec.queue, kind, spec.priority);
+        let wants = Wants { keys: &spec.keys, semaphores: &spec.semaphores };
+        let lane = self.schedule.open(&spec.queue, kind, spec.priority, wants, record.at);
         let job = Job {
             lane,
             attempts: 0,
@@ -249,15 +264,19 @@ impl State {
         let job = self.job_mut(id)?;
         let before = std::mem::replace(&mut job.state, state.clone());
         let lane = job.lane;
+        if before.is_open() != state.is_open() {
+            self.schedule.set_unfinished(lane, id, state.is_open());
+        }
         match before {
-            JobState::Ready => self.lanes.remove(lane, id),
+            JobState::Ready => self.schedule.remove(lane, id),
             JobState::Delayed { until } => {
                 self.delayed.remove(&(until, id));
             }
-            JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
+            JobState::Leased { .. } => self.schedule.end(lane),
+            JobState::Blocked { .. } | JobState::Failed { .. } => {}
         }
         match state {
-            JobState::Ready => self.lanes.insert(lane, id),
+            JobState::Ready => self.schedule.insert(lane, id),
             JobState::Delayed { until } => {
                 self.delayed.insert((until, id));
             }
@@ -275,15 +294,18 @@ impl State {
         self.unblock_dependents(id);
         let Some(job) = self.jobs.remove(&id) else { return Ok(()) };
         match job.state {
-            JobState::Ready => self.lanes.remove(job.lane, id),
+            JobState::Ready => self.schedule.remove(job.lane, id),
             JobState::Delayed { until } => {
                 self.delayed.remove(&(until, id));
             }
-            JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
+            JobState::Leased { .. } => self.schedule.end(job.lane),
+            JobState::Blocked { .. } | JobState::Failed { .. } => {}
         }
-        if !matches!(job.state, JobState::Failed { .. }) {
+        if job.state.is_open() {
             self.counts.ends += 1;
+            self.schedule.set_unfinished(job.lane, id, false);
         }
+        self.schedule.close(job.lane);
         Ok(())
     }
 
@@ -310,7 +332,7 @@ impl State {
     /// Adds to a count of the job's queue and to the same count of the whole.
     fn count(&mut self, id: JobId, by: i64, which: impl Fn(&mut JobCounts) -> &mut u64) -> Result<(), Misfit> {
         let lane = self.job(id).ok_or_else(|| format!("job {id} is not open"))?.lane;
-        let queue = self.lanes.lane(lane).queue.clone();
+        let queue = self.schedule.lane(lane).0.clone();
         let Counts { jobs: total, .. } = &mut self.counts;
         let of_queue = &mut self.queues.get_mut(&queue).ok_or_else(|| format!("queue {queue} does not exist"))?.jobs;
         for counts in [total, of_queue] {

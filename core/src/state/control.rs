@@ -68,7 +68,7 @@ impl State {
 
     fn matches(&self, filter: &JobFilter, job: &Job) -> bool {
         let JobFilter { queue, kind, states, worker, jobs: _, class, failed_since } = filter;
-        let lane = self.lanes.lane(job.lane);
+        let (in_queue, of_kind, _) = self.schedule.lane(job.lane);
         let held_by = |worker: &WorkerId| match &job.state {
             JobState::Leased { lease } => self.leases.get(lease).is_some_and(|held| held.worker == *worker),
             JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Failed { .. } => false,
@@ -77,8 +77,8 @@ impl State {
             JobState::Failed { class, at } => Some((*class, *at)),
             JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Leased { .. } => None,
         };
-        queue.as_ref().is_none_or(|queue| *queue == lane.queue)
-            && kind.as_ref().is_none_or(|kind| *kind == lane.kind)
+        queue.as_ref().is_none_or(|queue| queue == in_queue)
+            && kind.as_ref().is_none_or(|kind| kind == of_kind)
             && (states.is_empty() || states.contains(&job.state.open_state()))
             && worker.as_ref().is_none_or(held_by)
             && class.is_none_or(|class| failed.is_some_and(|(c, _)| c == class))

@@ -55,6 +55,8 @@ impl State {
                 "paused": queue.paused,
                 "jobs": counts_json(&queue.jobs),
             })).collect::<Vec<_>>(),
+            "limits": self.limits().collect::<Vec<_>>(),
+            "in_use": self.schedule.in_use(),
             "leases": self.leases.iter().map(|(lease, held)| json!({
                 "lease": lease,
                 "job": held.job,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use super::ready::LaneId;
+use super::schedule::LaneId;
 use crate::id::{ContractRef, JobId, LeaseId, Seq, WorkerId};
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::record::FailureClass;

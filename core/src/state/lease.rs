@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Decision, Job, JobState, Lease, State};
 use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
 use crate::job::Payload;
+use crate::policy::LeasePolicy;
 use crate::record::{Event, ExpiryCause, FailureClass, Next};
 use crate::time::{Span, Timestamp};
 
@@ -41,58 +42,48 @@ pub struct Granted {
 }
 
 impl State {
-    /// Decides which jobs a worker gets. `payload_of` reads a job's payload from the ledger.
+    /// Decides which job a worker gets next; `max` is for the caller, who applies this and asks again. Nothing is
+    /// recorded if there is none that may run. `payload_of` reads a job's payload from the ledger.
     ///
     /// A job whose payload the contract cannot judge (the queue's contract changed since its submit) is granted and
-    /// fails at once: no worker could ever complete it.
+    /// fails at once: no worker could ever complete it. There is no answer then, but there are events.
     pub fn lease(
         &self,
         request: &LeaseRequest,
         payload_of: &mut dyn FnMut(JobId) -> Payload,
-    ) -> Decision<Vec<Granted>> {
-        let mut decision = Decision::nothing(Vec::new());
-        for id in self.lanes.next(&request.kinds, request.max) {
-            let Some(job) = self.jobs.get(&id) else { continue };
-            let payload = payload_of(id);
-            let contract = self.queue_of(job).and_then(|queue| queue.spec.contract.clone());
-            let compiled = contract
-                .as_ref()
-                .and_then(|c| self.contracts.get(c))
-                .and_then(|registered| registered.contract.as_ref());
-            let expected = compiled.map_or(Ok(None), |contract| {
-                contract.bind(&payload)?;
-                contract.expected_count(&payload)
-            });
-            let lease = LeaseId(self.next_seq().plus(decision.events.len() as u64));
-            let attempt = job.attempts + 1;
-            decision.events.push(Event::LeaseGranted {
-                job: id,
-                attempt,
-                worker: request.worker.clone(),
-                contract: contract.clone(),
-                expected: *expected.as_ref().unwrap_or(&None),
-            });
-            match expected {
-                Ok(_) => {
-                    let policy = self.lease_policy(job);
-                    decision.answer.push(Granted {
-                        lease,
-                        job: id,
-                        attempt,
-                        contract,
-                        ttl: policy.ttl,
-                        heartbeat: policy.heartbeat,
-                        timeout: self.timeout(job),
-                        payload,
-                    });
-                }
-                Err(error) => {
-                    let class = FailureClass::Permanent;
-                    let next = Next::Failed(class);
-                    let message = error.to_string();
-                    decision.events.push(Event::AttemptFailed { job: id, lease, class, message, next });
-                    self.settle_dependents(id, false, &mut decision.events);
-                }
+    ) -> Decision<Option<Granted>> {
+        let mut decision = Decision::nothing(None);
+        let Some(id) = self.schedule.next(&request.kinds) else { return decision };
+        let Some(job) = self.jobs.get(&id) else { return decision };
+        let payload = payload_of(id);
+        let contract = self.queue_of(job).and_then(|queue| queue.spec.contract.clone());
+        let compiled =
+            contract.as_ref().and_then(|c| self.contracts.get(c)).and_then(|registered| registered.contract.as_ref());
+        let expected = compiled.map_or(Ok(None), |contract| {
+            contract.bind(&payload)?;
+            contract.expected_count(&payload)
+        });
+        let lease = LeaseId(self.next_seq());
+        let attempt = job.attempts + 1;
+        decision.events.push(Event::LeaseGranted {
+            job: id,
+            attempt,
+            worker: request.worker.clone(),
+            contract: contract.clone(),
+            expected: *expected.as_ref().unwrap_or(&None),
+        });
+        match expected {
+            Ok(_) => {
+                let LeasePolicy { ttl, heartbeat } = self.lease_policy(job);
+                let timeout = self.timeout(job);
+                decision.answer = Some(Granted { lease, job: id, attempt, contract, ttl, heartbeat, timeout, payload });
+            }
+            Err(error) => {
+                let class = FailureClass::Permanent;
+                let next = Next::Failed(class);
+                let message = error.to_string();
+                decision.events.push(Event::AttemptFailed { job: id, lease, class, message, next });
+                self.settle_dependents(id, false, &mut decision.events);
             }
         }
         decision
@@ -189,10 +180,15 @@ impl State {
     /// The events that follow for the jobs that wait for `ended`, which is done or will not be, and for those that
     /// wait for them, and so on.
     pub(super) fn settle_dependents(&self, ended: JobId, done: bool, events: &mut Vec<Event>) {
+        self.settle_all(&[ended], done, events);
+    }
+
+    /// The same for several jobs that one decision ends.
+    pub(super) fn settle_all(&self, ended: &[JobId], done: bool, events: &mut Vec<Event>) {
         // What this very decision does, which `apply` has not seen yet: jobs that it ends, and jobs that it readies.
-        let mut gone = BTreeSet::from([ended]);
+        let mut gone: BTreeSet<JobId> = ended.iter().copied().collect();
         let mut readied = BTreeSet::new();
-        let mut open = vec![(ended, done)];
+        let mut open: Vec<(JobId, bool)> = ended.iter().rev().map(|id| (*id, done)).collect();
         while let Some((id, done)) = open.pop() {
             let dependents =
                 self.jobs.get(&id).and_then(|job| job.overrides.as_ref()).map_or(&[][..], |o| &o.dependents[..]);

@@ -1,6 +1,6 @@
 //! The state: a fold over the ledger, and the decisions that lead to new records.
 //!
-//! Decisions (`submit`, `lease`, `results`, `control`, `legacy`) look at the state and at a command and return events;
+//! Decisions (`submit`, `limits`, `lease`, `results`, `control`, `legacy`) look at the state and at a command and return events;
 //! they change nothing. [`State::apply`] gives every event its meaning, and is the only code that changes the state,
 //! live and on replay. The caller applies a decision's events before it asks for the next decision, so that
 //! predicted seqs hold.
@@ -8,15 +8,18 @@
 //! The state knows no deadlines and no workers beyond the grantee of a lease: those are volatile and live in
 //! [`crate::liveness`].
 
+mod admit;
 mod apply;
 mod control;
+mod explain;
 mod export;
 mod job;
 mod lease;
 mod legacy;
-mod ready;
+mod limits;
 mod refusal;
 mod results;
+mod schedule;
 mod submit;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,11 +32,13 @@ pub use lease::{Granted, LeaseRequest};
 pub use legacy::{Import, LegacyStart};
 pub use refusal::{CompleteAnswer, Refusal, ResultsRefusal, SubmitFault, SubmitRefusal};
 pub use results::{BatchAnswer, Judged, Verdict};
+pub use schedule::{Hold, LimitUsage};
 pub use submit::{Submission, Submitted};
 
 use crate::contract::{AcceptedSet, Contract};
 use crate::digest::Digest;
 use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, Seq};
+use crate::limit::LimitSpec;
 use crate::policy::{LeasePolicy, RetryPolicy};
 use crate::queue::QueueSpec;
 use crate::record::Event;
@@ -63,7 +68,7 @@ pub struct State {
     queues: BTreeMap<QueueName, Queue>,
     contracts: BTreeMap<ContractRef, Registered>,
     jobs: HashMap<JobId, Job>,
-    lanes: ready::Lanes,
+    schedule: schedule::Schedule,
     delayed: BTreeSet<(Timestamp, JobId)>,
     leases: BTreeMap<LeaseId, Lease>,
     ended: job::EndedLeases,
@@ -216,13 +221,12 @@ impl State {
 
     /// The queue, kind and priority of a job.
     pub fn lane(&self, job: &Job) -> (&QueueName, &Kind, i32) {
-        let lane = self.lanes.lane(job.lane);
-        (&lane.queue, &lane.kind, lane.priority)
+        self.schedule.lane(job.lane)
     }
 
     /// The oldest job that could be leased now, of one queue or of all.
     pub fn oldest_ready(&self, queue: Option<&QueueName>) -> Option<JobId> {
-        self.lanes.oldest(queue)
+        self.schedule.oldest(queue)
     }
 
     /// When the next delayed job is due.
@@ -230,9 +234,30 @@ impl State {
         self.delayed.first().map(|(due, _)| *due)
     }
 
-    /// Whether a job of this kind could be leased now.
+    /// Sees which rates allow another start by now; whether any does that did not before. Time alone changes what
+    /// may be leased, so whoever asks for leases calls this first. It changes nothing that a record says.
+    pub fn refill(&mut self, now: Timestamp) -> bool {
+        self.schedule.refill(now)
+    }
+
+    /// When to look at the rates again.
+    pub fn next_refill(&self) -> Option<Timestamp> {
+        self.schedule.next_refill()
+    }
+
+    /// Every limit that is set.
+    pub fn limits(&self) -> impl Iterator<Item = &LimitSpec> {
+        self.schedule.limits()
+    }
+
+    /// What is in use of everything that is limited or in use.
+    pub fn limit_usage(&self, now: Timestamp) -> Vec<LimitUsage> {
+        self.schedule.usage(now)
+    }
+
+    /// Whether a job of these kinds could be leased now.
     pub fn has_ready(&self, kinds: &[Kind]) -> bool {
-        kinds.iter().any(|kind| self.lanes.has_ready(kind))
+        self.schedule.next(kinds).is_some()
     }
 
     /// The set of accepted candidates.
@@ -276,6 +301,6 @@ impl State {
     }
 
     fn queue_of(&self, job: &Job) -> Option<&Queue> {
-        self.queues.get(&self.lanes.lane(job.lane).queue)
+        self.queues.get(self.schedule.lane(job.lane).0)
     }
 }

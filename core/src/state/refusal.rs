@@ -2,6 +2,7 @@
 
 use crate::contract::{BindError, ContractError};
 use crate::id::{ContractRef, JobId, LeaseId, QueueName, WorkerId};
+use crate::limit::LimitTarget;
 use crate::record::FailureClass;
 
 /// Why a submit was refused. Nothing of it was recorded.
@@ -56,6 +57,14 @@ pub enum SubmitFault {
         key: String,
         /// The job.
         job: JobId,
+    },
+    /// A limit that does not let jobs wait has no room for it.
+    #[error("limit {limit} is at {max} of {max} unfinished jobs, and does not let more wait")]
+    LimitReached {
+        /// The limit.
+        limit: LimitTarget,
+        /// How many unfinished jobs it admits.
+        max: u32,
     },
     /// The queue's contract cannot judge it.
     #[error(transparent)]
@@ -134,6 +143,9 @@ pub enum Refusal {
     /// The contract cannot judge here.
     #[error("contract {0} cannot be compiled by this version")]
     BrokenContract(ContractRef),
+    /// Nothing limits this.
+    #[error("there is no limit {0}")]
+    UnknownLimit(LimitTarget),
     /// A field of the payload is missing.
     #[error(transparent)]
     Payload(#[from] BindError),

@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::admit::Admission;
 use super::{Decision, KeyedJob, Registered, State, SubmitFault, SubmitRefusal};
 use crate::contract::{Contract, ContractSpec};
 use crate::digest::Digest;
 use crate::id::{ContractRef, JobId, QueueName, Seq};
 use crate::job::JobSpec;
+use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
-use crate::record::{Event, JobSubmitted};
+use crate::record::{CancelCause, Event, JobSubmitted};
 use crate::time::Timestamp;
 
 /// What one submit brings.
@@ -19,6 +21,8 @@ pub struct Submission {
     pub contracts: Vec<ContractSpec>,
     /// Queues to define, or to define anew.
     pub queues: Vec<QueueSpec>,
+    /// Limits to set, or to set anew. They hold for the jobs of this submit.
+    pub limits: Vec<LimitSpec>,
     /// Jobs.
     pub jobs: Vec<JobSpec>,
 }
@@ -36,6 +40,10 @@ pub struct Submitted {
     pub queues: Vec<QueueName>,
     /// Queues that were defined so before.
     pub queues_known: Vec<QueueName>,
+    /// Limits set now or changed.
+    pub limits: Vec<LimitTarget>,
+    /// Limits that were set so before.
+    pub limits_known: Vec<LimitTarget>,
 }
 
 /// The state as it will be once the events so far of this submit are applied.
@@ -44,6 +52,7 @@ struct Pending<'a> {
     contracts: HashMap<ContractRef, Arc<Contract>>,
     queues: HashMap<&'a QueueName, &'a QueueSpec>,
     keys: HashMap<[u8; 16], KeyedJob>,
+    admission: Admission<'a>,
     events: Vec<Event>,
 }
 
@@ -58,6 +67,7 @@ impl State {
             contracts: HashMap::new(),
             queues: HashMap::new(),
             keys: HashMap::new(),
+            admission: Admission::default(),
             events: Vec::new(),
         };
         let mut answer = Submitted::default();
@@ -66,6 +76,12 @@ impl State {
         }
         for spec in &submission.queues {
             pending.define(spec, &mut answer)?;
+        }
+        for spec in &submission.limits {
+            let Decision { events, answer: changes } = self.set_limit(spec);
+            pending.events.extend(events);
+            pending.admission.limits.insert(spec.limit.clone(), spec);
+            if changes { &mut answer.limits } else { &mut answer.limits_known }.push(spec.limit.clone());
         }
         let order = dependency_order(&submission.jobs)?;
         let mut ids: Vec<Option<(JobId, bool)>> = vec![None; submission.jobs.len()];
@@ -76,6 +92,7 @@ impl State {
             ids[index] = Some(submitted);
         }
         answer.jobs = ids.into_iter().flatten().collect();
+        pending.make_room();
         Ok(Decision { events: pending.events, answer })
     }
 
@@ -91,6 +108,7 @@ impl State {
             contracts: HashMap::new(),
             queues: HashMap::new(),
             keys: HashMap::new(),
+            admission: Admission::default(),
             events: Vec::new(),
         };
         let answer = specs
@@ -100,6 +118,7 @@ impl State {
                 None => pending.job(spec, Vec::new(), now),
             })
             .collect();
+        pending.make_room();
         Decision { events: pending.events, answer }
     }
 }
@@ -173,6 +192,7 @@ impl<'a> Pending<'a> {
             contract.bind(&spec.payload)?;
             contract.expected_count(&spec.payload)?;
         }
+        self.admission.admit(&self.state.schedule, &spec.keys)?;
         let id = JobId(self.next_seq());
         if let Some((_, key)) = key {
             self.keys.insert(key, KeyedJob { job: id, spec: spec_digest(spec) });
@@ -185,6 +205,21 @@ impl<'a> Pending<'a> {
         let submitted = JobSubmitted { spec: spec.clone(), kind, depends_on, not_before };
         self.events.push(Event::JobSubmitted(Box::new(submitted)));
         Ok((id, false))
+    }
+}
+
+impl Pending<'_> {
+    /// Cancels the jobs whose place at a limit newer ones took.
+    fn make_room(&mut self) {
+        let displaced = std::mem::take(&mut self.admission).displaced;
+        let jobs: Vec<JobId> = displaced.keys().copied().collect();
+        let cancelled = displaced.into_iter().map(|(job, limit)| Event::JobCancelled {
+            job,
+            cause: CancelCause::Limit(limit),
+            reason: String::new(),
+        });
+        self.events.extend(cancelled);
+        self.state.settle_all(&jobs, false, &mut self.events);
     }
 }
 

@@ -10,7 +10,7 @@ use orch_core::time::Span;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Show the cluster in numbers: jobs by state, candidates by verdict, workers, the ledger's head, \
-        attempts, and each queue.",
+        attempts, limits and what is in use of them, ready jobs that no worker could run, and each queue.",
     after_help = "Examples:\n  orchctl stats\n  orchctl stats --watch\n  orchctl stats -o json | jq .jobs.failed"
 )]
 pub struct StatsArgs {
@@ -55,6 +55,12 @@ pub enum WorkerCommand {
     /// Show a worker: hardware, labels, and what it works on
     #[command(after_help = "Examples:\n  orchctl worker show rack7-a -o yaml")]
     Show {
+        /// The worker
+        worker: WorkerId,
+    },
+    /// Say why a worker has no more to do than it has, or what it gets next
+    #[command(after_help = "Examples:\n  orchctl worker explain rack7-a")]
+    Explain {
         /// The worker
         worker: WorkerId,
     },

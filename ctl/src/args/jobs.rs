@@ -75,6 +75,7 @@ pub struct RetryFailedArgs {
 pub enum JobCommand {
     List(ListArgs),
     Show(ShowArgs),
+    Explain(ExplainArgs),
     Cancel(CancelArgs),
     Wait(WaitArgs),
     Logs(LogsArgs),
@@ -139,6 +140,20 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  orchctl job show 17\n  orchctl job show 17 -o json | jq .spec.payload")]
 pub struct ShowArgs {
+    /// The job's id
+    #[arg(value_name = "JOB")]
+    pub job: u64,
+}
+
+/// Say why a job does not run
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Say why a job does not run: every reason that holds, the one that can be helped most easily first. \
+        It waits for jobs or for a time; no worker offers its kind, or all of them are full; its queue is paused; a \
+        limit is reached; others go first; or it is the next.",
+    after_help = "Examples:\n  orchctl job explain 17\n  orchctl job explain 17 -o json | jq -r '.why[].code'"
+)]
+pub struct ExplainArgs {
     /// The job's id
     #[arg(value_name = "JOB")]
     pub job: u64,

@@ -6,6 +6,7 @@ mod compact;
 mod global;
 mod jobs;
 mod ledger;
+mod limits;
 mod local;
 mod submit;
 mod values;
@@ -18,11 +19,13 @@ pub use backup::{BackupArgs, RestoreArgs};
 pub use compact::CompactArgs;
 pub use global::{Color, Format, GlobalArgs};
 pub use jobs::{
-    CancelArgs, JobCommand, JobFilterArgs, ListArgs, LogsArgs, RetryFailedArgs, RunArgs, ShowArgs, WaitArgs,
+    CancelArgs, ExplainArgs, JobCommand, JobFilterArgs, ListArgs, LogsArgs, RetryFailedArgs, RunArgs, ShowArgs,
+    WaitArgs,
 };
 pub use ledger::{
     LedgerCatArgs, LedgerCommand, LedgerHeadArgs, LedgerRepairArgs, LedgerTailArgs, LedgerVerifyArgs, RecordFilterArgs,
 };
+pub use limits::LimitCommand;
 pub use local::{LocalCommand, LocalRunArgs};
 pub use submit::{EnqueueArgs, ImportArgs, SubmitArgs};
 
@@ -89,6 +92,9 @@ pub enum Command {
     /// Look at queues, pause and resume them
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Look at limits, set and lift them
+    #[command(subcommand)]
+    Limit(LimitCommand),
     /// Look at workers, drain them, forget stale ones
     #[command(subcommand)]
     Worker(WorkerCommand),

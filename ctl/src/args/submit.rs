@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use orch_core::id::{Kind, QueueName};
+use orch_core::id::{KeyName, Kind, QueueName, SemaphoreName};
+use orch_core::limit::KeyValue;
 use orch_core::time::{Span, Timestamp};
 
 /// Submit contracts, queues and jobs from YAML files
 #[derive(Debug, Args)]
 #[command(
     long_about = "Submit contracts, queues and jobs from YAML files.\n\nA file holds any number of documents \
-        (separated by ---): contracts, queues, jobs, and ranges cut into jobs; docs/cli.md and examples/ show \
+        (separated by ---): contracts, queues, limits, jobs, and ranges cut into jobs; docs/cli.md and examples/ show \
         each. Everything in all files is submitted in one step: all of it or nothing. Submitting the same file \
         again changes nothing for contracts and queues that are the same, and for jobs that carry an \
         idempotency_key. Prints the ids of the jobs.",
@@ -75,9 +76,29 @@ pub struct EnqueueArgs {
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
 
+    /// What limits may be about, such as host=api.example.org; may be given several times
+    #[arg(long = "with", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub keys: Vec<(KeyName, KeyValue)>,
+
+    /// Units of a semaphore that it takes while it runs, such as gpu_slots=1; may be given several times
+    #[arg(long = "semaphore", value_name = "NAME=UNITS", value_parser = units)]
+    pub semaphores: Vec<(SemaphoreName, u32)>,
+
     /// The same key with the same job again gives the same job instead of a second one
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+}
+
+fn key_value(text: &str) -> Result<(KeyName, KeyValue), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =: write it like host=a.org"))?;
+    let name = KeyName::new(name).map_err(|error| error.to_string())?;
+    Ok((name, KeyValue::new(value).map_err(|error| error.to_string())?))
+}
+
+fn units(text: &str) -> Result<(SemaphoreName, u32), String> {
+    let (name, units) = text.split_once('=').unwrap_or((text, "1"));
+    let name = SemaphoreName::new(name).map_err(|error| error.to_string())?;
+    Ok((name, units.parse().map_err(|_| format!("{units:?} is not a number of units"))?))
 }
 
 /// Submit jobs in bulk from a file of JSON lines

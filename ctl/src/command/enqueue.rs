@@ -26,7 +26,20 @@ pub async fn run(context: &Context, args: EnqueueArgs) -> Result<Exit, Failure> 
 }
 
 fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
-    let EnqueueArgs { queue, payload, kind, name, priority, delay, not_before, timeout, max_attempts, key } = args;
+    let EnqueueArgs {
+        queue,
+        payload,
+        kind,
+        name,
+        priority,
+        delay,
+        not_before,
+        timeout,
+        max_attempts,
+        keys,
+        semaphores,
+        key,
+    } = args;
     let spec = JobSpec {
         kind,
         name,
@@ -35,6 +48,8 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         not_before,
         timeout,
         retry: RetryPatch { max_attempts, ..RetryPatch::default() },
+        keys: keys.into_iter().collect(),
+        semaphores: semaphores.into_iter().collect(),
         idempotency_key: key,
         ..JobSpec::new(queue, input::payload(&payload)?)
     };

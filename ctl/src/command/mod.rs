@@ -13,6 +13,7 @@ mod input;
 mod job;
 mod ledger;
 mod legacy;
+mod limit;
 mod local;
 mod queue;
 mod restore;
@@ -104,6 +105,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::RetryFailed(args) => retry::run(context, args).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Queue(command) => queue::run(context, command).await,
+        Command::Limit(command) => limit::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
         Command::Contract(command) => contract::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,

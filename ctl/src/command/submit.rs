@@ -71,6 +71,7 @@ fn add(submission: &mut Submission, file: &Path, manifest: &Manifest) -> Result<
     }
     submission.contracts.extend(manifest.contracts().cloned());
     submission.queues.extend(manifest.queues().cloned());
+    submission.limits.extend(manifest.limits().cloned());
     submission.jobs.extend(manifest.jobs());
     Ok(())
 }
@@ -93,6 +94,7 @@ fn preview(submission: &Submission) -> DryRunView {
     DryRunView {
         contracts: submission.contracts.iter().map(|contract| contract.reference().to_string()).collect(),
         queues: submission.queues.iter().map(|queue| queue.name.to_string()).collect(),
+        limits: submission.limits.iter().map(|limit| limit.limit.to_string()).collect(),
         jobs: submission.jobs.len() as u64,
         jobs_by_queue,
     }

@@ -7,14 +7,15 @@ use crate::args::{WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs};
 use crate::connect::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::view::{CleanupView, DrainView, WorkerView, WorkersView};
+use crate::view::{CleanupView, DrainView, WorkerExplainedView, WorkerView, WorkersView};
 
-/// Lists, shows, drains or forgets workers.
+/// Lists, shows, explains, drains or forgets workers.
 pub async fn run(context: &Context, command: WorkerCommand) -> Result<Exit, Failure> {
     let client = context.connect().await?;
     match command {
         WorkerCommand::List => context.print(&WorkersView { workers: list(&client, String::new()).await? })?,
         WorkerCommand::Show { worker } => context.print(&show(&client, &worker).await?)?,
+        WorkerCommand::Explain { worker } => context.print(&explain(&client, &worker).await?)?,
         WorkerCommand::Drain(args) => {
             let named = args.workers.clone();
             let view = drain(&client, args).await?;
@@ -53,6 +54,12 @@ async fn show(client: &Client, worker: &WorkerId) -> Result<WorkerView, Failure>
         Failure::new(Exit::NotFound, format!("worker {worker} is not known"))
             .fix("`orchctl worker list` lists those that are; a worker is known from its registration on")
     })
+}
+
+async fn explain(client: &Client, worker: &WorkerId) -> Result<WorkerExplainedView, Failure> {
+    let mut admin = client.admin();
+    let call = admin.explain_worker(v1::ExplainWorkerRequest { worker: worker.to_string() });
+    Ok(client.unary(&format!("cannot explain worker {worker}"), call).await?.into())
 }
 
 async fn drain(client: &Client, args: WorkerDrainArgs) -> Result<DrainView, Failure> {

@@ -67,6 +67,9 @@ pub struct QueueView {
     /// What it changes of the lease rule; absent fields are the defaults.
     pub lease: orch_core::policy::LeasePatch,
     pub timeout: Option<Span>,
+    /// Its share of the leases; null means 100.
+    pub weight: Option<u32>,
+    pub max_running: Option<u32>,
 }
 
 impl TryFrom<v1::QueueStatus> for QueueView {
@@ -76,7 +79,7 @@ impl TryFrom<v1::QueueStatus> for QueueView {
         let v1::QueueStatus { spec, paused, paused_reason, jobs, oldest_ready_unix_ms } = wire;
         let spec = spec.ok_or("the server's answer holds a queue without its definition")?;
         let spec = orch_core::queue::QueueSpec::try_from(spec).map_err(|faults| faults.to_string())?;
-        let orch_core::queue::QueueSpec { name, contract, kind, retry, lease, timeout } = spec;
+        let orch_core::queue::QueueSpec { name, contract, kind, retry, lease, timeout, weight, max_running } = spec;
         Ok(Self {
             queue: name.to_string(),
             contract: contract.map(|contract| contract.to_string()),
@@ -88,6 +91,8 @@ impl TryFrom<v1::QueueStatus> for QueueView {
             retry,
             lease,
             timeout,
+            weight,
+            max_running,
         })
     }
 }

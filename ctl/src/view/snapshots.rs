@@ -66,6 +66,7 @@ fn queue_spec() -> v1::QueueSpec {
         retry: Some(v1::RetryPatch { max_attempts: Some(5), ..v1::RetryPatch::default() }),
         lease: None,
         timeout_ms: Some(600_000),
+        ..v1::QueueSpec::default()
     }
 }
 
@@ -102,7 +103,20 @@ fn stats() -> v1::StatsResponse {
         index: Some(v1::IndexStatus { applied_seq: 70_300, kind: "sled".into(), problem: String::new() }),
         uptime_ms: 3_723_000,
         version: "0.1.0".into(),
+        limits: limits(),
+        limits_left_out: 3,
+        unoffered: vec![v1::UnofferedKind { kind: "z3".into(), ready: 12 }],
     }
+}
+
+fn limits() -> Vec<v1::LimitUsage> {
+    let usage = |limit: &str, in_use, max| v1::LimitUsage { limit: limit.into(), in_use, max, ..Default::default() };
+    let rate = Some(v1::Rate { tokens: 2, per_ms: 1000, burst: 5 });
+    vec![
+        usage("resolver=crossref", 3, Some(3)),
+        v1::LimitUsage { rate, tokens: Some(4), ..usage("host=api.example.org", 1, Some(4)) },
+        usage("host=b.example.org", 2, None),
+    ]
 }
 
 fn worker() -> v1::WorkerStatus {
@@ -187,6 +201,30 @@ fn an_empty_cluster() {
 }
 
 #[test]
+fn limited() {
+    let limit = |limit: &str, max| v1::Limit { limit: limit.into(), max, ..v1::Limit::default() };
+    let rate = Some(v1::Rate { tokens: 2, per_ms: 1000, burst: 5 });
+    let at_limit = v1::AtLimit::Reject.into();
+    let set = vec![limit("resolver=crossref", Some(3)), v1::Limit { rate, at_limit, ..limit("host=*", None) }];
+    let answer = v1::ListLimitsResponse { limits: set, usage: limits(), usage_left_out: 0 };
+    insta::assert_snapshot!(shown(&LimitsView::from(answer)));
+}
+
+#[test]
+fn a_worker_explained() {
+    let offer = |kind: &str, ready, next_job| v1::KindOffer { kind: kind.into(), ready, next_job };
+    let answer = v1::ExplainWorkerResponse {
+        worker: "rack7-a".into(),
+        slots: 4,
+        leases: 4,
+        offers: vec![offer("zeta-zeros", 20, 17), offer("command", 0, 0)],
+        text: vec!["it is full: it holds 4 leases for 4 slots".into(), "kind command: no job is ready".into()],
+        ..v1::ExplainWorkerResponse::default()
+    };
+    insta::assert_snapshot!(shown(&WorkerExplainedView::from(answer)));
+}
+
+#[test]
 fn workers() {
     let stale = v1::WorkerStatus { worker: "rack8-b".into(), stale: true, hardware: None, leases: vec![], ..worker() };
     insta::assert_snapshot!(shown(&WorkersView { workers: vec![worker().into(), stale.into()] }));
@@ -206,6 +244,8 @@ fn submitted() {
         contracts_known: vec![],
         queues: vec![],
         queues_known: vec!["zeta".into()],
+        limits: vec!["host=*".into()],
+        limits_known: vec![],
         receipt: Some(v1::Receipt { seq: 12, ..v1::Receipt::default() }),
         ledger: "0198c0de-0000-7000-8000-000000000001".into(),
     };

@@ -5,6 +5,7 @@ use orch_core::time::Timestamp;
 use orch_proto::v1;
 use serde::Serialize;
 
+use super::limit::{LimitUsageView, usage_table};
 use super::queue::{JobCountsView, QueueView, queue_table};
 use super::{some_text, some_time, span};
 use crate::output::{Cell, Page, Tint, View, key_values};
@@ -20,6 +21,11 @@ pub struct StatsView {
     pub oldest_ready_age_ms: Option<u64>,
     pub attempts: AttemptsView,
     pub queues: Vec<QueueView>,
+    /// Limits and what is in use, the fullest first.
+    pub limits: Vec<LimitUsageView>,
+    pub limits_left_out: u64,
+    /// Ready jobs that no registered worker could run.
+    pub unoffered: Vec<UnofferedView>,
     pub index: IndexView,
     pub uptime_ms: u64,
     pub version: String,
@@ -69,6 +75,13 @@ pub struct AttemptsView {
     pub released: u64,
 }
 
+/// Ready jobs of a kind that no registered worker offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnofferedView {
+    pub kind: String,
+    pub ready: u64,
+}
+
 /// The index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct IndexView {
@@ -102,6 +115,9 @@ impl StatsView {
             index,
             uptime_ms,
             version,
+            limits,
+            limits_left_out,
+            unoffered,
         } = wire;
         let v1::CandidateCounts { accepted, duplicate, rejected } = candidates.unwrap_or_default();
         let v1::WorkerCounts { live, stale, slots, draining } = workers.unwrap_or_default();
@@ -117,6 +133,12 @@ impl StatsView {
             oldest_ready_age_ms: oldest_ready_at.map(|at| now.since(at).0),
             attempts: AttemptsView { leases_granted, failures, crashes, released },
             queues: queues.into_iter().map(QueueView::try_from).collect::<Result<_, _>>()?,
+            limits: limits.into_iter().map(Into::into).collect(),
+            limits_left_out,
+            unoffered: unoffered
+                .into_iter()
+                .map(|v1::UnofferedKind { kind, ready }| UnofferedView { kind, ready })
+                .collect(),
             index: IndexView { kind, applied_seq, problem: some_text(problem) },
             uptime_ms,
             version,
@@ -165,8 +187,14 @@ impl View for StatsView {
         if let Some(problem) = &self.index.problem {
             pairs.push(("index", Cell::tinted(problem, Tint::Warn)));
         }
+        for UnofferedView { kind, ready } in &self.unoffered {
+            let text = format!("{ready} ready jobs of kind {kind}, which no registered worker offers");
+            pairs.push(("cannot run", Cell::tinted(text, Tint::Warn)));
+        }
+        let limits = usage_table(&self.limits, self.limits_left_out, page);
+        let limits = limits.map(|text| format!("\n\n{text}")).unwrap_or_default();
         let queues = queue_table(&self.queues, page, "no queues yet: define one with `orchctl submit -f FILE`");
-        format!("{}\n\n{queues}", key_values(page, &pairs))
+        format!("{}{limits}\n\n{queues}", key_values(page, &pairs))
     }
 
     fn names(&self) -> Vec<String> {

@@ -16,6 +16,9 @@ pub struct SubmitView {
     /// Defined now, or changed.
     pub queues: Vec<String>,
     pub queues_known: Vec<String>,
+    /// Set now, or changed.
+    pub limits: Vec<String>,
+    pub limits_known: Vec<String>,
     /// The last durable record that speaks of it.
     pub seq: Option<u64>,
 }
@@ -38,9 +41,20 @@ impl From<v1::SubmittedJob> for SubmittedJobView {
 impl From<v1::SubmitResponse> for SubmitView {
     fn from(wire: v1::SubmitResponse) -> Self {
         // The ledger is for programs that present the receipt later.
-        let v1::SubmitResponse { jobs, contracts, contracts_known, queues, queues_known, receipt, ledger: _ } = wire;
+        let v1::SubmitResponse {
+            jobs,
+            contracts,
+            contracts_known,
+            queues,
+            queues_known,
+            receipt,
+            ledger: _,
+            limits,
+            limits_known,
+        } = wire;
         let jobs = jobs.into_iter().map(Into::into).collect();
-        Self { jobs, contracts, contracts_known, queues, queues_known, seq: receipt.map(|receipt| receipt.seq) }
+        let seq = receipt.map(|receipt| receipt.seq);
+        Self { jobs, contracts, contracts_known, queues, queues_known, limits, limits_known, seq }
     }
 }
 
@@ -56,6 +70,8 @@ impl View for SubmitView {
         list("contract known:", &self.contracts_known);
         list("queue defined:", &self.queues);
         list("queue known:", &self.queues_known);
+        list("limit set:", &self.limits);
+        list("limit known:", &self.limits_known);
         let existed = self.jobs.iter().filter(|job| job.existed).count();
         let known = if existed > 0 { format!(", {existed} of them known before") } else { String::new() };
         match self.jobs.as_slice() {
@@ -93,6 +109,7 @@ fn ranges(jobs: &[SubmittedJobView]) -> String {
 pub struct DryRunView {
     pub contracts: Vec<String>,
     pub queues: Vec<String>,
+    pub limits: Vec<String>,
     pub jobs: u64,
     /// The queues that its jobs go to, with how many each gets.
     pub jobs_by_queue: std::collections::BTreeMap<String, u64>,
@@ -103,6 +120,7 @@ impl View for DryRunView {
         let mut lines = vec!["the files are well-formed; nothing was submitted".to_owned()];
         lines.extend(self.contracts.iter().map(|contract| format!("contract {contract}")));
         lines.extend(self.queues.iter().map(|queue| format!("queue {queue}")));
+        lines.extend(self.limits.iter().map(|limit| format!("limit {limit}")));
         lines.extend(self.jobs_by_queue.iter().map(|(queue, jobs)| format!("{jobs} jobs for queue {queue}")));
         lines.join("\n")
     }

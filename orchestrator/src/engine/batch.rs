@@ -55,6 +55,7 @@ impl Engine {
             self.end_overdue(now);
             let due = self.state.ready_due(now.wall, MAX_READIED);
             self.record(due, now);
+            self.wake |= self.state.refill(now.wall);
         }
         let mut answered: Vec<Box<dyn Pending>> = Vec::with_capacity(commands.len());
         let (writes, mut looks): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| command.writes());
@@ -279,8 +280,9 @@ impl Engine {
     pub fn idle_for(&self, now: Now) -> Span {
         let lease = self.liveness.next_due_in(now.tick);
         let delayed = self.state.next_due().map(|due| due.since(now.wall));
+        let refilled = self.state.next_refill().map(|due| due.since(now.wall));
         let waiting = self.waiting.iter().filter_map(|command| command.wake_at()).min().map(|at| at.since(now.tick));
-        let soonest = [lease, delayed, waiting].into_iter().flatten().min().unwrap_or(super::thread::TICK);
+        let soonest = [lease, delayed, refilled, waiting].into_iter().flatten().min().unwrap_or(super::thread::TICK);
         soonest.clamp(Span(1), super::thread::TICK)
     }
 

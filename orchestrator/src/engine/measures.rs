@@ -118,6 +118,8 @@ impl Measures {
             | Event::JobRetried { .. }
             | Event::LegacyImportStarted { .. }
             | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
             | Event::LedgerRepaired { .. } => {}
         }
     }

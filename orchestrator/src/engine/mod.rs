@@ -251,6 +251,8 @@ impl Engine {
             | Event::JobRetried { .. }
             | Event::LegacyImportStarted { .. }
             | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
             | Event::LedgerRepaired { .. } => {}
         }
     }

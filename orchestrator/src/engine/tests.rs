@@ -22,7 +22,7 @@ fn a_batch_that_is_committed_half_way_wakes_who_waits() {
     let worker: WorkerId = "w".parse().unwrap();
 
     let queues = vec![QueueSpec { kind: Some(kind.clone()), ..QueueSpec::new(queue.clone()) }];
-    let define = Submit(Submission { contracts: Vec::new(), queues, jobs: Vec::new() });
+    let define = Submit(Submission { queues, ..Submission::default() });
     let registration = WorkerRegistration { kinds: vec![kind.clone()], ..WorkerRegistration::default() };
     let register = RegisterWorker {
         worker: worker.clone(),

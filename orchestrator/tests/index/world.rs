@@ -66,7 +66,7 @@ impl World {
     }
 
     pub fn submit(&mut self, queues: Vec<QueueSpec>, jobs: Vec<JobSpec>) {
-        let submission = Submission { contracts: Vec::new(), queues, jobs };
+        let submission = Submission { queues, jobs, ..Submission::default() };
         let decision = self.state.submit(&submission, self.now).unwrap();
         self.record(decision);
     }
@@ -128,6 +128,9 @@ pub fn worker() -> WorkerId {
 
 pub fn lease_some(world: &mut World, max: usize) -> Vec<LeaseId> {
     let request = LeaseRequest { worker: worker(), kinds: vec![Kind::new("k").unwrap()], max };
-    let decision = world.state.lease(&request, &mut |_| Payload::default());
-    world.record(decision).into_iter().map(|granted| granted.lease).collect()
+    let next = |world: &mut World| {
+        let decision = world.state.lease(&request, &mut |_| Payload::default());
+        world.record(decision).map(|granted| granted.lease)
+    };
+    std::iter::from_fn(|| next(world)).take(max).collect()
 }

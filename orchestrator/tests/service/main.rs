@@ -6,6 +6,7 @@ mod command;
 mod http;
 mod ledger;
 mod lifecycle;
+mod limits;
 mod repaired;
 mod restart;
 mod rollback;

@@ -4,9 +4,11 @@
 //! here. Every bad field of a message is reported, not only the first: see [`Faults`].
 
 mod answers;
+mod explain;
 mod fault;
 mod filter;
 mod legacy;
+mod limits;
 mod receipt;
 mod refusals;
 mod specs;
@@ -16,6 +18,7 @@ mod summary;
 mod worker_requests;
 
 pub use answers::{ended, lease, refused, verdicts};
+pub use explain::worker_seen;
 pub use fault::{Fault, Faults, MAX_FAULTS};
 pub use filter::{JobConditions, MAX_NAMED_JOBS};
 pub use legacy::{LegacyFile, LegacyPart};

@@ -13,6 +13,7 @@ pub fn submit_fault(fault: &SubmitFault) -> (Reason, &'static str) {
             (Reason::InvalidArgument, "depends_on")
         }
         SubmitFault::KeyConflict { .. } => (Reason::Conflict, "idempotency_key"),
+        SubmitFault::LimitReached { .. } => (Reason::LimitReached, "keys"),
         SubmitFault::Payload(_) => (Reason::InvalidArgument, "payload_json"),
     }
 }
@@ -38,6 +39,7 @@ impl From<&Refusal> for WireError {
             Refusal::UnknownQueue(_) => (Reason::NotFound, "queue"),
             Refusal::UnknownContract(_) => (Reason::NotFound, "contract"),
             Refusal::BrokenContract(_) => (Reason::WrongState, "contract"),
+            Refusal::UnknownLimit(_) => (Reason::NotFound, "limit"),
             Refusal::Payload(_) => (Reason::InvalidArgument, "payload_json"),
         };
         Self::new(reason, refusal.to_string()).at(field)

@@ -5,12 +5,12 @@
 
 use orch_core::id::{ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
-use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS};
+use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS, share_faults, want_faults};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
 use orch_core::time::{Span, Timestamp};
 
-use super::Faults;
+use super::{Faults, limits};
 use crate::v1;
 
 /// The most bytes of the names of a job's dependencies together: its record must fit into a line of the ledger.
@@ -40,6 +40,8 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             depends_on,
             continue_on_dependency_failure,
             idempotency_key,
+            keys,
+            semaphores,
         } = wire;
         let mut faults = Faults::new();
         let queue = faults.take("queue", QueueName::new(&queue));
@@ -57,6 +59,11 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         let not_before = not_before_unix_ms.and_then(|ms| faults.take("not_before_unix_ms", timestamp(ms)));
         let key = optional(idempotency_key).and_then(|key| faults.take("idempotency_key", text(key)));
         let depends_on = dependencies(depends_on, &mut faults);
+        let keys = limits::keys(keys, &mut faults);
+        let semaphores = limits::semaphores(semaphores, &mut faults);
+        for (field, message) in want_faults(&keys, &semaphores) {
+            faults.push(&field, message);
+        }
         let on_dependency_failure = match continue_on_dependency_failure {
             true => OnDependencyFailure::Continue,
             false => OnDependencyFailure::Cancel,
@@ -70,6 +77,8 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             name,
             payload,
             priority,
+            keys,
+            semaphores,
             retry,
             lease,
             timeout,
@@ -90,6 +99,8 @@ impl From<&JobSpec> for v1::JobSpec {
             name,
             payload,
             priority,
+            keys,
+            semaphores,
             retry,
             lease,
             timeout,
@@ -116,6 +127,8 @@ impl From<&JobSpec> for v1::JobSpec {
                 OnDependencyFailure::Continue => true,
             },
             idempotency_key: idempotency_key.clone().unwrap_or_default(),
+            keys: keys.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            semaphores: semaphores.iter().map(|(name, units)| (name.to_string(), *units)).collect(),
         }
     }
 }
@@ -124,7 +137,7 @@ impl TryFrom<v1::QueueSpec> for QueueSpec {
     type Error = Faults;
 
     fn try_from(wire: v1::QueueSpec) -> Result<Self, Faults> {
-        let v1::QueueSpec { queue, contract, kind, retry, lease, timeout_ms } = wire;
+        let v1::QueueSpec { queue, contract, kind, retry, lease, timeout_ms, weight, max_running } = wire;
         let mut faults = Faults::new();
         let name = faults.take("queue", QueueName::new(&queue));
         let contract = optional(contract).and_then(|text| faults.take("contract", text.parse::<ContractRef>()));
@@ -132,14 +145,17 @@ impl TryFrom<v1::QueueSpec> for QueueSpec {
         let retry = faults.absorb("retry", retry.unwrap_or_default().try_into());
         let lease = faults.absorb("lease", lease.unwrap_or_default().try_into());
         let timeout = timeout_ms.and_then(|ms| faults.take("timeout_ms", positive(ms)));
+        for (field, message) in share_faults(weight, max_running) {
+            faults.push(&field, message);
+        }
         let (Some(name), Some(retry), Some(lease)) = (name, retry, lease) else { return Err(faults) };
-        faults.or(Self { name, contract, kind, retry, lease, timeout })
+        faults.or(Self { name, contract, kind, retry, lease, timeout, weight, max_running })
     }
 }
 
 impl From<&QueueSpec> for v1::QueueSpec {
     fn from(spec: &QueueSpec) -> Self {
-        let QueueSpec { name, contract, kind, retry, lease, timeout } = spec;
+        let QueueSpec { name, contract, kind, retry, lease, timeout, weight, max_running } = spec;
         Self {
             queue: name.to_string(),
             contract: contract.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -147,6 +163,8 @@ impl From<&QueueSpec> for v1::QueueSpec {
             retry: retry_to_wire(retry),
             lease: lease_to_wire(lease),
             timeout_ms: timeout.map(|span| span.0),
+            weight: *weight,
+            max_running: *max_running,
         }
     }
 }

@@ -16,7 +16,7 @@ impl TryFrom<v1::SubmitRequest> for Submission {
 
     fn try_from(wire: v1::SubmitRequest) -> Result<Self, Faults> {
         // Who presents a receipt says nothing about the submission.
-        let v1::SubmitRequest { contracts_json, queues, jobs, last_receipt: _, ledger: _ } = wire;
+        let v1::SubmitRequest { contracts_json, queues, jobs, limits, last_receipt: _, ledger: _ } = wire;
         let mut faults = Faults::new();
         let mut checked = Self::default();
         for (i, text) in contracts_json.iter().enumerate() {
@@ -28,6 +28,9 @@ impl TryFrom<v1::SubmitRequest> for Submission {
         for (i, job) in jobs.into_iter().enumerate() {
             checked.jobs.extend(faults.absorb(&format!("jobs[{i}]"), job.try_into()));
         }
+        for (i, limit) in limits.into_iter().enumerate() {
+            checked.limits.extend(faults.absorb(&format!("limits[{i}]"), limit.try_into()));
+        }
         faults.or(checked)
     }
 }
@@ -37,13 +40,14 @@ impl TryFrom<&Submission> for v1::SubmitRequest {
 
     /// Fails only if a contract cannot be written as JSON (a bound that is not finite).
     fn try_from(submission: &Submission) -> Result<Self, serde_json::Error> {
-        let Submission { contracts, queues, jobs } = submission;
+        let Submission { contracts, queues, limits, jobs } = submission;
         Ok(Self {
             contracts_json: contracts.iter().map(serde_json::to_string).collect::<Result<_, _>>()?,
             queues: queues.iter().map(Into::into).collect(),
             jobs: jobs.iter().map(Into::into).collect(),
             last_receipt: None,
             ledger: String::new(),
+            limits: limits.iter().map(Into::into).collect(),
         })
     }
 }

@@ -174,6 +174,8 @@ impl Facts {
             | Event::QueuePaused { .. }
             | Event::QueueResumed { .. }
             | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
             | Event::LedgerRepaired { .. } => {}
         }
     }

@@ -55,12 +55,12 @@ pub(crate) fn queue(name: &str, version: u32) -> Result<QueueSpec, String> {
 /// The submit that everything else needs.
 pub(crate) fn setup() -> Result<Submission, String> {
     let queues = QUEUES.iter().map(|name| queue(name, 1)).collect::<Result<_, _>>()?;
-    Ok(Submission { contracts: vec![contract(1)?], queues, jobs: Vec::new() })
+    Ok(Submission { contracts: vec![contract(1)?], queues, ..Submission::default() })
 }
 
 /// The submit that makes the contract stricter.
 pub(crate) fn stricter() -> Result<Submission, String> {
-    Ok(Submission { contracts: vec![contract(2)?], queues: vec![queue(QUEUES[0], 2)?], jobs: Vec::new() })
+    Ok(Submission { contracts: vec![contract(2)?], queues: vec![queue(QUEUES[0], 2)?], ..Submission::default() })
 }
 
 /// Some jobs, each under a key of its own.

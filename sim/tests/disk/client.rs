@@ -372,5 +372,5 @@ fn setup() -> Submission {
     let mut queue = QueueSpec::new(QueueName::new("roots").unwrap());
     queue.contract = Some("roots@1".parse().unwrap());
     queue.kind = Some("roots".parse().unwrap());
-    Submission { contracts: vec![contract], queues: vec![queue], jobs: Vec::new() }
+    Submission { contracts: vec![contract], queues: vec![queue], ..Submission::default() }
 }

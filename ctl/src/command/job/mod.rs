@@ -1,6 +1,7 @@
 //! `orchctl job`.
 
 mod cancel;
+mod explain;
 mod list;
 mod logs;
 mod show;
@@ -15,6 +16,7 @@ pub async fn run(context: &Context, command: JobCommand) -> Result<Exit, Failure
     match command {
         JobCommand::List(args) => list::run(context, args).await,
         JobCommand::Show(args) => show::run(context, &args).await,
+        JobCommand::Explain(args) => explain::run(context, args).await,
         JobCommand::Cancel(args) => cancel::run(context, args).await,
         JobCommand::Wait(args) => wait::run(context, args).await,
         JobCommand::Logs(args) => logs::run(context, &args).await,

@@ -1,7 +1,8 @@
-//! What people do: submit, import, cancel, retry, pause, drain, wait.
+//! What people do: submit, import, cancel, retry, pause, limit, drain, wait.
 
 use orch_core::id::{JobId, QueueName, WorkerId};
 use orch_core::job::JobSpec;
+use orch_core::limit::{LimitSpec, LimitTarget};
 use orch_core::liveness::Order;
 use orch_core::record::ExpiryCause;
 use orch_core::state::{JobFilter, OpenState, Refusal, Submission, SubmitFault, SubmitRefusal, Submitted};
@@ -105,6 +106,31 @@ impl Command for PauseQueue {
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
         Step::Answer(engine.state.pause(&self.queue, &self.reason).map(|decision| engine.record(decision, now)))
+    }
+}
+
+/// Sets a limit, or sets it anew; whether that changed anything.
+pub struct SetLimit(pub LimitSpec);
+
+impl Command for SetLimit {
+    type Answer = bool;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<bool> {
+        let decision = engine.state.set_limit(&self.0);
+        Step::Answer(engine.record(decision, now))
+    }
+}
+
+/// Lifts a limit.
+pub struct UnsetLimit(pub LimitTarget);
+
+impl Command for UnsetLimit {
+    type Answer = Result<(), Refusal>;
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
+        Step::Answer(engine.state.unset_limit(&self.0).map(|decision| engine.record(decision, now)))
     }
 }
 

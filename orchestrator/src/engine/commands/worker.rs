@@ -150,17 +150,21 @@ impl Command for LeaseJobs {
 
 impl Engine {
     fn grant(&mut self, request: &LeaseRequest, now: Now) -> Vec<(Granted, LeaseContext)> {
-        if !self.state.has_ready(&request.kinds) {
-            return Vec::new();
-        }
-        let ledger = &self.ledger;
         let mut names = HashMap::new();
-        let decision = self.state.lease(request, &mut |job| {
-            let spec = crate::engine::spec(ledger, job);
-            names.extend(spec.name.map(|name| (job, name)));
-            spec.payload
-        });
-        let granted = self.record(decision, now);
+        let mut granted = Vec::new();
+        // One at a time: what each takes of a limit, and of its queue's share, counts for the next.
+        for _ in 0..request.max {
+            let ledger = &self.ledger;
+            let decision = self.state.lease(request, &mut |job| {
+                let spec = crate::engine::spec(ledger, job);
+                names.extend(spec.name.map(|name| (job, name)));
+                spec.payload
+            });
+            if decision.events.is_empty() {
+                break;
+            }
+            granted.extend(self.record(decision, now));
+        }
         let mut context = |granted: &Granted| {
             let (queue, kind, _) = self.state.lane(self.state.job(granted.job)?);
             let registered = granted.contract.as_ref().and_then(|reference| self.state.contracts().get(reference));

@@ -4,12 +4,14 @@
 //! index, which is waited for, but not for long.
 
 mod control;
+mod explain;
 mod export;
 mod filter;
 mod import;
 mod jobs;
 mod ledger;
 mod legacy;
+mod limits;
 mod log;
 mod status;
 mod submit;
@@ -180,6 +182,35 @@ impl AdminService for Admin {
         request: Request<v1::ResumeQueueRequest>,
     ) -> Result<Response<v1::ResumeQueueResponse>, Status> {
         self.resume(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_limits(&self, _: Request<v1::ListLimitsRequest>) -> Result<Response<v1::ListLimitsResponse>, Status> {
+        self.limits().await.map(Response::new)
+    }
+
+    async fn set_limit(&self, request: Request<v1::SetLimitRequest>) -> Result<Response<v1::SetLimitResponse>, Status> {
+        self.change_limit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unset_limit(
+        &self,
+        request: Request<v1::UnsetLimitRequest>,
+    ) -> Result<Response<v1::UnsetLimitResponse>, Status> {
+        self.lift_limit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain_job(
+        &self,
+        request: Request<v1::ExplainJobRequest>,
+    ) -> Result<Response<v1::ExplainJobResponse>, Status> {
+        self.why_job(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain_worker(
+        &self,
+        request: Request<v1::ExplainWorkerRequest>,
+    ) -> Result<Response<v1::ExplainWorkerResponse>, Status> {
+        self.why_worker(request.into_inner()).await.map(Response::new)
     }
 
     async fn list_workers(

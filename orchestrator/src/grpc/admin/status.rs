@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orch_core::explain;
 use orch_core::id::{ContractName, LeaseId, WorkerId};
 use orch_core::liveness::{Order, Worker};
 use orch_core::state::{Queue, State};
@@ -10,10 +11,14 @@ use orch_proto::convert::{self, Faults};
 use orch_proto::v1;
 use tonic::Status;
 
+use super::limits::fullest;
 use super::{About, Admin, internal, not_found, refused};
 use crate::engine::Engine;
 use crate::index::IndexStatus;
 use crate::segments;
+
+/// The most limits that the statistics list.
+const MAX_LIMITS: usize = 100;
 
 impl Admin {
     pub(super) async fn queues(&self) -> Result<v1::ListQueuesResponse, Status> {
@@ -68,9 +73,13 @@ impl Admin {
                 read_only_reason: engine.read_only().unwrap_or_default().to_owned(),
                 missing_seq: engine.missing().map_or(0, |missing| missing.seq.0),
             };
-            (*state.counts(), worker_counts(engine, now), oldest, ledger, queue_statuses(state))
+            let limits = fullest(state, now.wall, MAX_LIMITS);
+            let unoffered = explain::unoffered(state, engine.liveness(), now);
+            let queues = queue_statuses(state);
+            (*state.counts(), worker_counts(engine, now), oldest, ledger, queues, limits, unoffered)
         });
-        let (counts, workers, oldest, mut ledger, queues) = seen.await.map_err(refused)?;
+        let (counts, workers, oldest, mut ledger, queues, (limits, limits_left_out), unoffered) =
+            seen.await.map_err(refused)?;
         let data = self.about.data.clone();
         let sized =
             tokio::task::spawn_blocking(move || segments::size(&data)).await.map_err(|error| internal(&error))?;
@@ -88,6 +97,12 @@ impl Admin {
             index: Some(v1::IndexStatus { applied_seq: applied.0, kind: kind.to_owned(), problem }),
             uptime_ms: u64::try_from(self.about.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            limits,
+            limits_left_out,
+            unoffered: unoffered
+                .into_iter()
+                .map(|(kind, ready)| v1::UnofferedKind { kind: kind.to_string(), ready })
+                .collect(),
         })
     }
 

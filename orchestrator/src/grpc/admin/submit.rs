@@ -31,10 +31,11 @@ impl Admin {
         let submission: Submission = request.try_into()?;
         let jobs = submission.jobs.clone();
         let replied = self.handle.call(Submit(submission)).await.map_err(refused)?;
-        let Submitted { jobs, contracts, contracts_known, queues, queues_known } = match replied.answer {
-            Ok(submitted) => submitted,
-            Err(refusal) => return Err(self.explain(&refusal, &jobs).await.into()),
-        };
+        let Submitted { jobs, contracts, contracts_known, queues, queues_known, limits, limits_known } =
+            match replied.answer {
+                Ok(submitted) => submitted,
+                Err(refusal) => return Err(self.explain(&refusal, &jobs).await.into()),
+            };
         let job = |(job, existed): (JobId, bool)| v1::SubmittedJob { job: job.get(), existed };
         Ok(v1::SubmitResponse {
             jobs: jobs.into_iter().map(job).collect(),
@@ -44,6 +45,8 @@ impl Admin {
             queues_known: queues_known.iter().map(ToString::to_string).collect(),
             receipt: Some(replied.receipt.into()),
             ledger: self.about.ledger.clone(),
+            limits: limits.iter().map(ToString::to_string).collect(),
+            limits_known: limits_known.iter().map(ToString::to_string).collect(),
         })
     }
 
@@ -90,6 +93,7 @@ pub(super) async fn differences(handle: &Handle, fault: &SubmitFault, spec: &Job
         | SubmitFault::UnknownDependency(_)
         | SubmitFault::AmbiguousDependency(_)
         | SubmitFault::DependencyCircle(_)
+        | SubmitFault::LimitReached { .. }
         | SubmitFault::Payload(_) => return String::new(),
     };
     let read = handle.query(move |engine, _| engine.ledger().read(known.0)).await;

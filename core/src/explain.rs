@@ -1,0 +1,350 @@
+//! Why a job does not run, and why a worker does not work: in words, and as data for programs.
+//!
+//! A look at the state and at the workers that are registered; it decides nothing. Every reason that holds is given,
+//! the one that a person can do most about first.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use crate::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
+use crate::limit::LimitTarget;
+use crate::liveness::{Liveness, Order, Worker};
+use crate::record::FailureClass;
+use crate::state::{Hold, JobState, State};
+use crate::time::{Now, Timestamp};
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It waits for other jobs.
+    Blocked {
+        /// Those that have not ended.
+        on: Vec<JobId>,
+    },
+    /// It waits for a time.
+    Delayed {
+        /// When it becomes ready.
+        until: Timestamp,
+    },
+    /// It runs.
+    Leased {
+        /// Who has it.
+        worker: WorkerId,
+        /// Under which lease.
+        lease: LeaseId,
+    },
+    /// It failed for good.
+    Failed {
+        /// How.
+        class: FailureClass,
+    },
+    /// Its queue is paused.
+    Paused {
+        /// The queue.
+        queue: QueueName,
+        /// Why, in the words of who paused it.
+        reason: String,
+    },
+    /// As many jobs of its queue run as may.
+    QueueFull {
+        /// The queue.
+        queue: QueueName,
+        /// How many run.
+        running: u64,
+        /// How many may.
+        max: u32,
+    },
+    /// It wants more than there is: no end of another job makes room.
+    NeverFits {
+        /// What is limited.
+        target: LimitTarget,
+        /// How much it wants.
+        wants: u32,
+        /// How much there is.
+        max: u32,
+    },
+    /// A limit is reached.
+    AtMax {
+        /// What is limited.
+        target: LimitTarget,
+        /// How much it wants.
+        wants: u32,
+        /// How much is in use.
+        in_use: u64,
+        /// How much there is.
+        max: u32,
+    },
+    /// A rate allows no start now.
+    RateSpent {
+        /// What is limited.
+        target: LimitTarget,
+        /// When it allows one.
+        until: Timestamp,
+    },
+    /// No worker that takes jobs offers its kind.
+    NoWorker {
+        /// The kind.
+        kind: Kind,
+        /// Workers that offer it, but are stale.
+        stale: u64,
+        /// Workers that offer it, but take no more jobs.
+        draining: u64,
+    },
+    /// Every worker that offers its kind is full.
+    WorkersFull {
+        /// The kind.
+        kind: Kind,
+        /// The workers.
+        workers: u64,
+        /// The jobs that they run together.
+        leases: u64,
+    },
+    /// Jobs of its queue and kind go first.
+    Behind {
+        /// How many.
+        jobs: u64,
+    },
+    /// It is the next of its kind.
+    Next,
+    /// It may run, and jobs of other queues are at their turn.
+    OtherQueues,
+}
+
+impl Why {
+    /// The reason's name for programs; stable.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Blocked { .. } => "blocked",
+            Self::Delayed { .. } => "delayed",
+            Self::Leased { .. } => "leased",
+            Self::Failed { .. } => "failed",
+            Self::Paused { .. } => "queue_paused",
+            Self::QueueFull { .. } => "queue_full",
+            Self::NeverFits { .. } => "never_fits",
+            Self::AtMax { .. } => "limit_reached",
+            Self::RateSpent { .. } => "rate_spent",
+            Self::NoWorker { .. } => "no_worker",
+            Self::WorkersFull { .. } => "workers_full",
+            Self::Behind { .. } => "behind",
+            Self::Next => "next",
+            Self::OtherQueues => "other_queues",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked { on } => write!(f, "it waits for {}", jobs(on)),
+            Self::Delayed { until } => write!(f, "it is delayed until {until}"),
+            Self::Leased { worker, lease } => write!(f, "it runs on worker {worker}, under lease {lease}"),
+            Self::Failed { class } => {
+                let class = serde_json::to_string(class).unwrap_or_default();
+                write!(f, "it failed for good ({}): put it back with `orchctl retry-failed`", class.trim_matches('"'))
+            }
+            Self::Paused { queue, reason } if reason.is_empty() => write!(f, "queue {queue} is paused"),
+            Self::Paused { queue, reason } => write!(f, "queue {queue} is paused: {reason}"),
+            Self::QueueFull { queue, running, max } => {
+                write!(f, "queue {queue} runs {running} of at most {max} jobs")
+            }
+            Self::NeverFits { target, wants, max } => {
+                write!(f, "it wants {wants} of {target}, of which there is {max} in all: it can never run so")
+            }
+            Self::AtMax { target, wants: 1, in_use, max } => write!(f, "{target} is at {in_use} of {max}"),
+            Self::AtMax { target, wants, in_use, max } => {
+                write!(f, "{target} is at {in_use} of {max}, and it wants {wants}")
+            }
+            Self::RateSpent { target, until } => write!(f, "the rate of {target} allows the next start at {until}"),
+            Self::NoWorker { kind, stale: 0, draining: 0 } => {
+                write!(f, "no registered worker offers kind {kind}")
+            }
+            Self::NoWorker { kind, stale, draining } => {
+                write!(
+                    f,
+                    "no worker takes kind {kind}: of those that offer it {stale} are stale and {draining} draining"
+                )
+            }
+            Self::WorkersFull { kind, workers, leases } => {
+                write!(f, "every worker that offers kind {kind} is full: {workers} run {leases} jobs")
+            }
+            Self::Behind { jobs } => write!(f, "{jobs} ready jobs of its queue and kind go first"),
+            Self::Next => f.write_str("it is the next of its kind: a worker that asks gets it"),
+            Self::OtherQueues => f.write_str("it may run, and a job of another queue is at its turn"),
+        }
+    }
+}
+
+/// A list of jobs that stays readable.
+fn jobs(ids: &[JobId]) -> String {
+    let shown: Vec<String> = ids.iter().take(5).map(ToString::to_string).collect();
+    let more = ids.len().saturating_sub(5);
+    let what = if ids.len() == 1 { "job" } else { "jobs" };
+    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{what} {}{and}", shown.join(", "))
+}
+
+/// The most jobs that a reason lists.
+const MAX_LISTED: usize = 100;
+
+/// Why a job does not run, or that it does. None if it is neither open nor failed: it is done, cancelled or unknown.
+pub fn job<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Option<Vec<Why>> {
+    let job = state.job(id)?;
+    Some(match &job.state {
+        JobState::Blocked { waiting_on } => {
+            vec![Why::Blocked { on: waiting_on.iter().copied().take(MAX_LISTED).collect() }]
+        }
+        JobState::Delayed { until } => vec![Why::Delayed { until: *until }],
+        JobState::Failed { class, at: _ } => vec![Why::Failed { class: *class }],
+        JobState::Leased { lease } => match state.leases().get(lease) {
+            Some(held) => vec![Why::Leased { worker: held.worker.clone(), lease: *lease }],
+            None => Vec::new(),
+        },
+        JobState::Ready => ready(state, liveness, id, now),
+    })
+}
+
+fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<Why> {
+    let Some(job) = state.job(id) else { return Vec::new() };
+    let (queue, kind, _) = state.lane(job);
+    let mut why: Vec<Why> = offers(state, liveness, kind, now).into_iter().collect();
+    let holds = state.holds(id).unwrap_or_default();
+    why.extend(holds.into_iter().map(|hold| match hold {
+        Hold::Paused => {
+            let reason = state.queues().get(queue).and_then(|known| known.paused.clone()).unwrap_or_default();
+            Why::Paused { queue: queue.clone(), reason }
+        }
+        Hold::QueueFull { running, max } => Why::QueueFull { queue: queue.clone(), running, max },
+        Hold::AtMax { target, wants, in_use: _, max } if wants > max => Why::NeverFits { target, wants, max },
+        Hold::AtMax { target, wants, in_use, max } => Why::AtMax { target, wants, in_use, max },
+        Hold::Empty { target, until } => Why::RateSpent { target, until },
+    }));
+    let held_back = !why.is_empty();
+    match state.ahead_of(id) {
+        0 if held_back => {}
+        0 if state.next_job(std::slice::from_ref(kind)) == Some(id) => why.push(Why::Next),
+        0 => why.push(Why::OtherQueues),
+        jobs => why.push(Why::Behind { jobs }),
+    }
+    why
+}
+
+/// What is wrong with the workers that offer a kind; None if one of them has room.
+fn offers<H>(state: &State, liveness: &Liveness<H>, kind: &Kind, now: Now) -> Option<Why> {
+    let (mut workers, mut leases, mut stale, mut draining) = (0, 0, 0, 0);
+    let held = held(state);
+    for (id, worker) in liveness.workers() {
+        if !worker.registration.kinds.contains(kind) {
+            continue;
+        }
+        if liveness.is_stale(worker, now.tick) {
+            stale += 1;
+        } else if !takes_jobs(worker) {
+            draining += 1;
+        } else {
+            let running = held.get(id).copied().unwrap_or(0);
+            if running < u64::from(worker.registration.slots) {
+                return None;
+            }
+            workers += 1;
+            leases += running;
+        }
+    }
+    let kind = kind.clone();
+    Some(match workers {
+        0 => Why::NoWorker { kind, stale, draining },
+        _ => Why::WorkersFull { kind, workers, leases },
+    })
+}
+
+/// How many leases each worker holds.
+fn held(state: &State) -> HashMap<&WorkerId, u64> {
+    let mut held = HashMap::new();
+    for lease in state.leases().values() {
+        *held.entry(&lease.worker).or_default() += 1;
+    }
+    held
+}
+
+/// The kinds of ready jobs that no worker offers, with how many jobs there are of each.
+pub fn unoffered<H>(state: &State, liveness: &Liveness<H>, now: Now) -> Vec<(Kind, u64)> {
+    let takes = |worker: &Worker<H>| takes_jobs(worker) && !liveness.is_stale(worker, now.tick);
+    let live = liveness.workers().values().filter(|worker| takes(worker));
+    let offered: BTreeSet<&Kind> = live.flat_map(|worker| &worker.registration.kinds).collect();
+    let ready = state.ready_by_kind().filter(|(kind, jobs)| *jobs > 0 && !offered.contains(kind));
+    ready.map(|(kind, jobs)| (kind.clone(), jobs)).collect()
+}
+
+/// What a worker could have of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The kind.
+    pub kind: Kind,
+    /// Ready jobs of it, held back or not.
+    pub ready: u64,
+    /// The one that a worker that asks gets; None if there is none, or a limit or a pause holds back all of them.
+    pub next: Option<JobId>,
+}
+
+/// A worker as the choice of jobs sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerSeen {
+    /// Whether it was not heard of for too long.
+    pub stale: bool,
+    /// Whether it takes no more jobs.
+    pub draining: bool,
+    /// How many jobs it runs at once.
+    pub slots: u32,
+    /// How many leases it holds.
+    pub leases: u64,
+    /// What it could have, by the kinds that it offers.
+    pub offers: Vec<Offer>,
+}
+
+/// How a worker stands; None if it is not registered.
+pub fn worker<H>(state: &State, liveness: &Liveness<H>, id: &WorkerId, now: Now) -> Option<WorkerSeen> {
+    let worker = liveness.workers().get(id)?;
+    let ready: HashMap<&Kind, u64> = state.ready_by_kind().collect();
+    let offer = |kind: &Kind| Offer {
+        kind: kind.clone(),
+        ready: ready.get(kind).copied().unwrap_or(0),
+        next: state.next_job(std::slice::from_ref(kind)),
+    };
+    Some(WorkerSeen {
+        stale: liveness.is_stale(worker, now.tick),
+        draining: !takes_jobs(worker),
+        slots: worker.registration.slots,
+        leases: held(state).get(id).copied().unwrap_or(0),
+        offers: worker.registration.kinds.iter().map(offer).collect(),
+    })
+}
+
+impl WorkerSeen {
+    /// Why it has no more to do than it has, or what it gets next: a line for each thing to know.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.stale {
+            words.push("it was not heard of for too long: its jobs go to others".to_owned());
+        }
+        if self.draining {
+            words.push("it is draining: it takes no more jobs".to_owned());
+        }
+        if self.leases >= u64::from(self.slots) {
+            words.push(format!("it is full: it holds {} leases for {} slots", self.leases, self.slots));
+        }
+        words.extend(self.offers.iter().map(|Offer { kind, ready, next }| match (next, ready) {
+            (Some(job), _) => format!("kind {kind}: job {job} is next, of {ready} ready jobs"),
+            (None, 0) => format!("kind {kind}: no job is ready"),
+            (None, ready) => {
+                format!("kind {kind}: {ready} jobs are ready, and limits or pauses hold back all of them")
+            }
+        }));
+        words
+    }
+}
+
+fn takes_jobs<H>(worker: &Worker<H>) -> bool {
+    match worker.order {
+        Order::Run => true,
+        Order::Drain | Order::Terminate => false,
+    }
+}

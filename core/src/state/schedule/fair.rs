@@ -1,0 +1,157 @@
+//! Which queue is next: fair shares by weight, for each kind of job by itself.
+//!
+//! A *flow* is the jobs of one queue and one kind. Each grant moves its flow's **pass** on by a stride that is the
+//! smaller, the larger the queue's weight, and the flow that is least far goes first (stride scheduling). A kind's
+//! **time** is where the flow that was served last stood; a flow that comes back after a pause starts there and not
+//! where it was, so that nobody saves up turns. Flows at the same place go in the order in which they were served last.
+//!
+//! So while a flow has a job that may run, another flow of weight `v` is served at most `v / w + 2` times before it,
+//! where `w` is its own weight: nobody starves.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::LaneId;
+use crate::id::{JobId, Kind};
+
+/// One grant's length at weight 1. It is a multiple of 1 to 16, of every round number up to the highest weight, and
+/// small enough for 2^34 grants.
+const STRIDE: u64 = 720_720_000;
+
+pub(super) type FlowId = u32;
+
+/// The first ready job of a lane, best first.
+pub(super) type Head = (Reverse<i32>, JobId, LaneId);
+
+/// The jobs of one queue and one kind.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) queue: u32,
+    pub(super) kind: u32,
+    pass: u64,
+    /// The seq of its last grant.
+    turn: u64,
+    /// The heads of its lanes that no narrow gate holds back, by the wide gates that they pass.
+    heads: BTreeMap<u64, BTreeSet<Head>>,
+}
+
+impl Flow {
+    pub(super) fn new(queue: u32, kind: u32) -> Self {
+        Self { queue, kind, pass: 0, turn: 0, heads: BTreeMap::new() }
+    }
+
+    /// Adds a lane's head. Whether it is the first behind these gates.
+    pub(super) fn add(&mut self, bits: u64, head: Head) -> bool {
+        let heads = self.heads.entry(bits).or_default();
+        heads.insert(head);
+        heads.len() == 1
+    }
+
+    /// Takes a lane's head away. Whether it was the last behind these gates.
+    pub(super) fn remove(&mut self, bits: u64, head: Head) -> bool {
+        let Some(heads) = self.heads.get_mut(&bits) else { return false };
+        heads.remove(&head);
+        if heads.is_empty() {
+            self.heads.remove(&bits);
+            return true;
+        }
+        false
+    }
+
+    /// The best job that none of the closed gates holds back.
+    pub(super) fn best(&self, closed: u64) -> Option<JobId> {
+        let open = self.heads.iter().filter(|(bits, _)| *bits & closed == 0);
+        open.filter_map(|(_, heads)| heads.first()).min().map(|(_, job, _)| *job)
+    }
+
+    pub(super) fn bits(&self) -> impl Iterator<Item = u64> {
+        self.heads.keys().copied()
+    }
+}
+
+/// The flows of one kind that have jobs behind the same wide gates.
+#[derive(Debug, Default)]
+struct Group {
+    /// Those that the kind's time has reached, by their last turn.
+    due: BTreeSet<(u64, FlowId)>,
+    /// Those that are ahead of it.
+    ahead: BTreeSet<(u64, u64, FlowId)>,
+}
+
+/// A kind of job and the flows that have some.
+#[derive(Debug)]
+pub(super) struct KindFlows {
+    pub(super) name: Kind,
+    /// How many of its jobs are ready.
+    pub(super) ready: u64,
+    time: u64,
+    /// The seq of the last grant of this kind.
+    pub(super) turn: u64,
+    groups: BTreeMap<u64, Group>,
+}
+
+impl KindFlows {
+    pub(super) fn new(name: Kind) -> Self {
+        Self { name, ready: 0, time: 0, turn: 0, groups: BTreeMap::new() }
+    }
+
+    pub(super) fn join(&mut self, bits: u64, id: FlowId, flow: &Flow) {
+        self.groups.entry(bits).or_default().insert(self.time, id, flow);
+    }
+
+    pub(super) fn part(&mut self, bits: u64, id: FlowId, flow: &Flow) {
+        let Some(group) = self.groups.get_mut(&bits) else { return };
+        if flow.pass <= self.time {
+            group.due.remove(&(flow.turn, id));
+        } else {
+            group.ahead.remove(&(flow.pass, flow.turn, id));
+        }
+        if group.due.is_empty() && group.ahead.is_empty() {
+            self.groups.remove(&bits);
+        }
+    }
+
+    /// The flow that is next, among those with a job that none of the closed gates holds back.
+    pub(super) fn next(&self, closed: u64) -> Option<FlowId> {
+        let open = self.groups.iter().filter(|(bits, _)| *bits & closed == 0);
+        let best = |group: &Group| match group.due.first() {
+            Some((turn, flow)) => Some((self.time, *turn, *flow)),
+            None => group.ahead.first().copied(),
+        };
+        open.filter_map(|(_, group)| best(group)).min().map(|(_, _, flow)| flow)
+    }
+
+    /// Moves a flow on by a grant. It has parted from every group before, and joins again behind it.
+    pub(super) fn serve(&mut self, flow: &mut Flow, weight: u32, seq: u64) {
+        let start = flow.pass.max(self.time);
+        flow.pass = start.saturating_add(STRIDE / u64::from(weight.max(1)));
+        flow.turn = seq;
+        self.turn = seq;
+        if start > self.time {
+            self.time = start;
+            for group in self.groups.values_mut() {
+                group.catch_up(start);
+            }
+        }
+    }
+}
+
+impl Group {
+    fn insert(&mut self, time: u64, id: FlowId, flow: &Flow) {
+        if flow.pass <= time {
+            self.due.insert((flow.turn, id));
+        } else {
+            self.ahead.insert((flow.pass, flow.turn, id));
+        }
+    }
+
+    fn catch_up(&mut self, time: u64) {
+        while let Some((pass, turn, flow)) = self.ahead.first().copied() {
+            if pass > time {
+                break;
+            }
+            self.ahead.pop_first();
+            self.due.insert((turn, flow));
+        }
+    }
+}

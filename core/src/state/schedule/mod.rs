@@ -1,0 +1,395 @@
+//! Which job is next: priority, weights between queues, limits.
+//!
+//! Ready jobs stand in **lanes**: those of a lane agree in queue, kind, priority and everything that a limit could be
+//! about, so that a limit holds back a lane as a whole and no job stands in the way of another. `fair` chooses between
+//! queues, `limits` knows which lanes are held back, `bucket` is what is left of a rate. Jobs without keys cost what
+//! they cost without limits: a lane is shared by all of them.
+//!
+//! The rule, which `core/tests/schedule.rs` holds against a slow model of it: of the kinds that a worker offers and of
+//! which a job may run, the one whose last grant is longest ago; of its queues the one that is furthest behind its fair
+//! share; of that queue's jobs that may run the one of highest priority; of those the oldest.
+//!
+//! Everything here follows from the records, except that an empty bucket is only seen to be refilled when somebody
+//! looks at the clock ([`Schedule::refill`]).
+
+mod bucket;
+mod fair;
+mod limits;
+mod slots;
+mod usage;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use fair::{Flow, FlowId, KindFlows};
+use limits::{GateId, Limits};
+use slots::Slots;
+
+pub use usage::{Hold, LimitUsage};
+
+use crate::id::{JobId, KeyName, Kind, QueueName, SemaphoreName};
+use crate::limit::{DEFAULT_WEIGHT, KeyValue, LimitSpec, LimitTarget};
+use crate::queue::QueueSpec;
+use crate::time::Timestamp;
+
+/// A lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaneId(u32);
+
+/// Jobs that are alike to every rule of the choice.
+#[derive(Debug)]
+struct Lane {
+    flow: FlowId,
+    priority: i32,
+    gates: Box<[GateId]>,
+    ready: BTreeSet<JobId>,
+    /// How many jobs the state holds that belong here.
+    jobs: u64,
+    /// Where its head stands in its flow, if no narrow gate holds it back.
+    listed: Option<(u64, JobId)>,
+}
+
+#[derive(Debug)]
+struct QueueEntry {
+    name: QueueName,
+    weight: u32,
+    max_running: Option<u32>,
+    running: u64,
+    paused: bool,
+    flows: Vec<FlowId>,
+    lanes: BTreeSet<LaneId>,
+}
+
+impl QueueEntry {
+    /// Whether none of its jobs may start.
+    fn stopped(&self) -> bool {
+        self.paused || self.full()
+    }
+
+    fn full(&self) -> bool {
+        self.max_running.is_some_and(|max| self.running >= u64::from(max))
+    }
+}
+
+/// What makes jobs alike.
+type LaneName = (FlowId, i32, Box<[GateId]>);
+
+/// Every ready job, in order.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    lanes: Slots<Lane>,
+    by_name: HashMap<LaneName, LaneId>,
+    flows: Vec<Flow>,
+    by_queue_and_kind: HashMap<(u32, u32), FlowId>,
+    queues: Vec<QueueEntry>,
+    queue_ids: HashMap<QueueName, u32>,
+    kinds: Vec<KindFlows>,
+    kind_ids: HashMap<Kind, u32>,
+    limits: Limits,
+}
+
+/// What a job wants of what is limited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants<'a> {
+    pub(super) keys: &'a BTreeMap<KeyName, KeyValue>,
+    pub(super) semaphores: &'a BTreeMap<SemaphoreName, u32>,
+}
+
+impl Wants<'_> {
+    fn is_empty(self) -> bool {
+        self.keys.is_empty() && self.semaphores.is_empty()
+    }
+
+    fn targets(self) -> impl Iterator<Item = (LimitTarget, u32)> {
+        let keys = self.keys.iter().map(|(name, value)| (LimitTarget::Key(name.clone(), value.clone()), 1));
+        keys.chain(self.semaphores.iter().map(|(name, units)| (LimitTarget::Semaphore(name.clone()), *units)))
+    }
+}
+
+impl Schedule {
+    /// Takes a queue's definition.
+    pub(super) fn define_queue(&mut self, spec: &QueueSpec) {
+        let id = self.queue_id(&spec.name);
+        self.change_queue(id, |queue| {
+            queue.weight = spec.weight.unwrap_or(DEFAULT_WEIGHT);
+            queue.max_running = spec.max_running;
+        });
+    }
+
+    /// Takes a queue's jobs out of the choice, or puts them back.
+    pub(super) fn set_paused(&mut self, queue: &QueueName, paused: bool) {
+        let id = self.queue_id(queue);
+        self.change_queue(id, |queue| queue.paused = paused);
+    }
+
+    /// The lane of such a job, made if there is none. The job counts as one of it until it is closed.
+    pub(super) fn open(
+        &mut self,
+        queue: &QueueName,
+        kind: &Kind,
+        priority: i32,
+        wants: Wants<'_>,
+        at: Timestamp,
+    ) -> LaneId {
+        let flow = self.flow_id(queue, kind);
+        let gates: Box<[GateId]> = if wants.is_empty() {
+            Box::default()
+        } else {
+            wants.targets().map(|(target, amount)| self.limits.open_gate(target, amount, at)).collect()
+        };
+        let name = (flow, priority, gates);
+        if let Some(id) = self.by_name.get(&name) {
+            self.lanes.at_mut(id.0).jobs += 1;
+            return *id;
+        }
+        let gates = name.2.clone();
+        let lane = Lane { flow, priority, gates: gates.clone(), ready: BTreeSet::new(), jobs: 1, listed: None };
+        let id = LaneId(self.lanes.insert(lane));
+        for gate in &gates {
+            self.limits.join(*gate, id);
+        }
+        self.queues[self.flows[flow as usize].queue as usize].lanes.insert(id);
+        self.by_name.insert(name, id);
+        id
+    }
+
+    /// A job of the lane has left the state. It is neither ready nor running.
+    pub(super) fn close(&mut self, id: LaneId) {
+        let lane = self.lanes.at_mut(id.0);
+        lane.jobs -= 1;
+        // Lanes without keys are few, and are wanted again soon.
+        if lane.jobs > 0 || lane.gates.is_empty() {
+            return;
+        }
+        let Some(lane) = self.lanes.remove(id.0) else { return };
+        self.queues[self.flows[lane.flow as usize].queue as usize].lanes.remove(&id);
+        for gate in &lane.gates {
+            self.limits.part(*gate, id);
+        }
+        self.by_name.remove(&(lane.flow, lane.priority, lane.gates));
+    }
+
+    /// Queue, kind and priority of a lane's jobs.
+    pub(super) fn lane(&self, id: LaneId) -> (&QueueName, &Kind, i32) {
+        let lane = self.lanes.at(id.0);
+        let flow = &self.flows[lane.flow as usize];
+        (&self.queues[flow.queue as usize].name, &self.kinds[flow.kind as usize].name, lane.priority)
+    }
+
+    /// A job is ready.
+    pub(super) fn insert(&mut self, id: LaneId, job: JobId) {
+        let lane = self.lanes.at_mut(id.0);
+        if lane.ready.insert(job) {
+            self.kinds[self.flows[lane.flow as usize].kind as usize].ready += 1;
+        }
+        self.list(id);
+    }
+
+    /// A job is not ready any more.
+    pub(super) fn remove(&mut self, id: LaneId, job: JobId) {
+        let lane = self.lanes.at_mut(id.0);
+        if lane.ready.remove(&job) {
+            self.kinds[self.flows[lane.flow as usize].kind as usize].ready -= 1;
+        }
+        self.list(id);
+    }
+
+    /// A job of the lane was granted, by the record `seq`.
+    pub(super) fn start(&mut self, id: LaneId, seq: u64, at: Timestamp) {
+        let Lane { flow: flow_id, gates, .. } = self.lanes.at(id.0);
+        let flow_id = *flow_id;
+        let changed = self.limits.take(gates, at);
+        self.list_behind(&changed);
+        let Flow { queue, kind, .. } = self.flows[flow_id as usize];
+        self.change_queue(queue, |queue| queue.running += 1);
+        let stopped = self.queues[queue as usize].stopped();
+        let (flow, kind) = (&mut self.flows[flow_id as usize], &mut self.kinds[kind as usize]);
+        let bits: Vec<u64> = if stopped { Vec::new() } else { flow.bits().collect() };
+        for bits in &bits {
+            kind.part(*bits, flow_id, flow);
+        }
+        kind.serve(flow, self.queues[queue as usize].weight, seq);
+        for bits in bits {
+            kind.join(bits, flow_id, flow);
+        }
+    }
+
+    /// A granted job of the lane runs no more.
+    pub(super) fn end(&mut self, id: LaneId) {
+        let Lane { flow, gates, .. } = self.lanes.at(id.0);
+        let queue = self.flows[*flow as usize].queue;
+        let changed = self.limits.give_back(gates);
+        self.list_behind(&changed);
+        self.change_queue(queue, |queue| queue.running = queue.running.saturating_sub(1));
+    }
+
+    /// Notes that a job of the lane has not ended yet, or that it has.
+    pub(super) fn set_unfinished(&mut self, id: LaneId, job: JobId, unfinished: bool) {
+        let gates = &self.lanes.at(id.0).gates;
+        if !gates.is_empty() {
+            self.limits.set_unfinished(gates, job, unfinished);
+        }
+    }
+
+    /// Sets, changes or (None) lifts a limit.
+    pub(super) fn change_limit(&mut self, target: &LimitTarget, limit: Option<LimitSpec>, at: Timestamp) {
+        let changed = self.limits.change(target, limit, at);
+        self.list_behind(&changed);
+    }
+
+    /// Sees which buckets have a token by now. It changes nothing that a record says.
+    pub(super) fn refill(&mut self, now: Timestamp) -> bool {
+        let changed = self.limits.refill(now);
+        self.list_behind(&changed);
+        !changed.is_empty()
+    }
+
+    /// When a bucket has to be looked at again.
+    pub(super) fn next_refill(&self) -> Option<Timestamp> {
+        self.limits.next_refill()
+    }
+
+    /// The job that a worker that runs these kinds gets next.
+    pub(super) fn next(&self, kinds: &[Kind]) -> Option<JobId> {
+        if self.limits.all_closed() {
+            return None;
+        }
+        let closed = self.limits.closed_bits;
+        let offered = kinds.iter().filter_map(|kind| self.kind_ids.get(kind));
+        let next = |id: &u32| {
+            let kind = &self.kinds[*id as usize];
+            kind.next(closed).map(|flow| (kind.turn, *id, flow))
+        };
+        let (_, _, flow) = offered.filter_map(next).min()?;
+        self.flows[flow as usize].best(closed)
+    }
+
+    /// Ready jobs by kind.
+    pub(super) fn ready_by_kind(&self) -> impl Iterator<Item = (&Kind, u64)> {
+        self.kinds.iter().map(|kind| (&kind.name, kind.ready))
+    }
+
+    /// The oldest ready job, of one queue or of all, whether or not it may run.
+    pub(super) fn oldest(&self, queue: Option<&QueueName>) -> Option<JobId> {
+        match queue {
+            Some(queue) => {
+                let lanes = &self.queues[*self.queue_ids.get(queue)? as usize].lanes;
+                lanes.iter().filter_map(|id| self.lanes.at(id.0).ready.first().copied()).min()
+            }
+            None => self.lanes.iter().filter_map(|(_, lane)| lane.ready.first().copied()).min(),
+        }
+    }
+
+    fn queue_id(&mut self, name: &QueueName) -> u32 {
+        if let Some(id) = self.queue_ids.get(name) {
+            return *id;
+        }
+        let id = place(self.queues.len());
+        self.queues.push(QueueEntry {
+            name: name.clone(),
+            weight: DEFAULT_WEIGHT,
+            max_running: None,
+            running: 0,
+            paused: false,
+            flows: Vec::new(),
+            lanes: BTreeSet::new(),
+        });
+        self.queue_ids.insert(name.clone(), id);
+        id
+    }
+
+    fn flow_id(&mut self, queue: &QueueName, kind: &Kind) -> FlowId {
+        let queue = self.queue_id(queue);
+        let kind = match self.kind_ids.get(kind) {
+            Some(id) => *id,
+            None => {
+                let id = place(self.kinds.len());
+                self.kinds.push(KindFlows::new(kind.clone()));
+                self.kind_ids.insert(kind.clone(), id);
+                id
+            }
+        };
+        if let Some(id) = self.by_queue_and_kind.get(&(queue, kind)) {
+            return *id;
+        }
+        let id = place(self.flows.len());
+        self.flows.push(Flow::new(queue, kind));
+        self.by_queue_and_kind.insert((queue, kind), id);
+        self.queues[queue as usize].flows.push(id);
+        id
+    }
+
+    /// Changes a queue, and takes its flows out of the choice or puts them back if that stops or frees it.
+    fn change_queue(&mut self, id: u32, change: impl FnOnce(&mut QueueEntry)) {
+        let queue = &mut self.queues[id as usize];
+        let before = queue.stopped();
+        change(queue);
+        let stopped = queue.stopped();
+        if stopped == before {
+            return;
+        }
+        for flow_id in &queue.flows {
+            let flow = &self.flows[*flow_id as usize];
+            let kind = &mut self.kinds[flow.kind as usize];
+            for bits in flow.bits() {
+                if stopped {
+                    kind.part(bits, *flow_id, flow);
+                } else {
+                    kind.join(bits, *flow_id, flow);
+                }
+            }
+        }
+    }
+
+    fn list_behind(&mut self, gates: &[GateId]) {
+        for gate in gates {
+            // The list is taken out for the while, so that its lanes can be changed.
+            let lanes: Vec<LaneId> = self.limits.gate(*gate).lanes.iter().copied().collect();
+            for lane in lanes {
+                self.list(lane);
+            }
+        }
+    }
+
+    /// Puts a lane's head where it belongs: in its flow, behind the wide gates that it passes, or nowhere if there is
+    /// none or a narrow gate is closed.
+    fn list(&mut self, id: LaneId) {
+        let lane = self.lanes.at_mut(id.0);
+        let mut bits = 0;
+        let mut held = false;
+        for gate in &lane.gates {
+            let gate = self.limits.gate(*gate);
+            match gate.wide {
+                Some(bit) => bits |= bit,
+                None => held |= gate.closed,
+            }
+        }
+        let wanted = if held { None } else { lane.ready.first().map(|job| (bits, *job)) };
+        if lane.listed == wanted {
+            return;
+        }
+        let before = std::mem::replace(&mut lane.listed, wanted);
+        let (flow_id, priority) = (lane.flow, Reverse(lane.priority));
+        let flow = &mut self.flows[flow_id as usize];
+        let stopped = self.queues[flow.queue as usize].stopped();
+        let kind = &mut self.kinds[flow.kind as usize];
+        // The new head first: where it replaces the old one the flow does not part and join again.
+        if let Some((bits, job)) = wanted
+            && flow.add(bits, (priority, job, id))
+            && !stopped
+        {
+            kind.join(bits, flow_id, flow);
+        }
+        if let Some((bits, job)) = before
+            && flow.remove(bits, (priority, job, id))
+            && !stopped
+        {
+            kind.part(bits, flow_id, flow);
+        }
+    }
+}
+
+fn place(len: usize) -> u32 {
+    // Queues and kinds are named by people: four thousand million of them would be out of memory long before.
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,242 @@
+//! What `explain` says in each situation: texts that people read, and codes that programs read.
+
+use orch_core::explain::{self, Why};
+use orch_core::id::{JobId, Kind, WorkerId};
+use orch_core::job::{JobSpec, Payload};
+use orch_core::limit::{AtLimit, LimitSpec, Rate};
+use orch_core::liveness::{Liveness, Order, Registration, STALE_AFTER};
+use orch_core::queue::QueueSpec;
+use orch_core::record::{FailureClass, Record};
+use orch_core::state::{Decision, LeaseRequest, State, Submission};
+use orch_core::time::{Now, Span, Tick, Timestamp};
+
+struct Cluster {
+    state: State,
+    workers: Liveness<()>,
+    now: Now,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let now = Now { wall: Timestamp(1_795_250_400_000), tick: Tick(0) };
+        let mut cluster = Self { state: State::default(), workers: Liveness::new(STALE_AFTER), now };
+        cluster.define(QueueSpec::new("q".parse().unwrap()));
+        cluster
+    }
+
+    fn define(&mut self, mut queue: QueueSpec) {
+        queue.kind = Some(kind());
+        let submission = Submission { queues: vec![queue], ..Submission::default() };
+        let decision = self.state.submit(&submission, now_of(self).wall).unwrap();
+        self.record(decision);
+    }
+
+    fn record<T>(&mut self, decision: Decision<T>) -> T {
+        for event in decision.events {
+            self.state.apply(&Record { seq: self.state.next_seq(), at: self.now.wall, event }).unwrap();
+        }
+        self.state.refill(self.now.wall);
+        decision.answer
+    }
+
+    fn submit(&mut self, specs: Vec<JobSpec>) -> Vec<JobId> {
+        let submission = Submission { jobs: specs, ..Submission::default() };
+        let decision = self.state.submit(&submission, self.now.wall).unwrap();
+        self.record(decision).jobs.into_iter().map(|(job, _)| job).collect()
+    }
+
+    fn limit(&mut self, text: &str, max: Option<u32>, rate: Option<Rate>) {
+        let spec = LimitSpec { limit: text.parse().unwrap(), max, rate, at_limit: AtLimit::Wait };
+        let decision = self.state.set_limit(&spec);
+        self.record(decision);
+    }
+
+    fn worker(&mut self, slots: u32) -> WorkerId {
+        let worker: WorkerId = "w1".parse().unwrap();
+        let registration = Registration { kinds: vec![kind()], slots, ..Registration::default() };
+        self.workers.register(worker.clone(), registration, self.now);
+        worker
+    }
+
+    fn lease(&mut self) -> JobId {
+        let request = LeaseRequest { worker: "w1".parse().unwrap(), kinds: vec![kind()], max: 1 };
+        let decision = self.state.lease(&request, &mut |_| Payload::default());
+        self.record(decision).expect("a job may run").job
+    }
+
+    fn why(&self, job: JobId) -> Vec<Why> {
+        explain::job(&self.state, &self.workers, job, self.now).expect("the job is open")
+    }
+
+    #[track_caller]
+    fn says(&self, job: JobId, expected: &[(&str, &str)]) {
+        let why = self.why(job);
+        let said: Vec<(&str, String)> = why.iter().map(|why| (why.code(), why.to_string())).collect();
+        let expected: Vec<(&str, String)> = expected.iter().map(|(code, text)| (*code, (*text).to_owned())).collect();
+        assert_eq!(said, expected);
+    }
+}
+
+fn now_of(cluster: &Cluster) -> Now {
+    cluster.now
+}
+
+fn kind() -> Kind {
+    "download".parse().unwrap()
+}
+
+fn job() -> JobSpec {
+    JobSpec::new("q".parse().unwrap(), Payload::default())
+}
+
+fn on(host: &str) -> JobSpec {
+    let mut spec = job();
+    spec.keys.insert("host".parse().unwrap(), host.parse().unwrap());
+    spec
+}
+
+#[test]
+fn no_worker_offers_the_kind() {
+    let mut cluster = Cluster::new();
+    let ids = cluster.submit(vec![job()]);
+    cluster.says(ids[0], &[("no_worker", "no registered worker offers kind download")]);
+    assert_eq!(explain::unoffered(&cluster.state, &cluster.workers, cluster.now), [(kind(), 1)]);
+    let worker = cluster.worker(1);
+    assert_eq!(explain::unoffered(&cluster.state, &cluster.workers, cluster.now), []);
+    cluster.workers.order(&worker, Order::Drain);
+    let text = "no worker takes kind download: of those that offer it 0 are stale and 1 draining";
+    cluster.says(ids[0], &[("no_worker", text)]);
+}
+
+#[test]
+fn every_worker_is_full() {
+    let mut cluster = Cluster::new();
+    let ids = cluster.submit(vec![job(), job()]);
+    cluster.worker(1);
+    cluster.lease();
+    cluster.says(ids[1], &[("workers_full", "every worker that offers kind download is full: 1 run 1 jobs")]);
+}
+
+#[test]
+fn it_is_the_next_or_behind_others() {
+    let mut cluster = Cluster::new();
+    let ids = cluster.submit(vec![job(), job(), JobSpec { priority: 1, ..job() }]);
+    cluster.worker(4);
+    cluster.says(ids[2], &[("next", "it is the next of its kind: a worker that asks gets it")]);
+    cluster.says(ids[1], &[("behind", "2 ready jobs of its queue and kind go first")]);
+}
+
+#[test]
+fn another_queue_is_at_its_turn() {
+    let mut cluster = Cluster::new();
+    cluster.define(QueueSpec::new("r".parse().unwrap()));
+    let ids = cluster.submit(vec![job(), job(), JobSpec::new("r".parse().unwrap(), Payload::default())]);
+    cluster.worker(4);
+    cluster.lease();
+    cluster.says(ids[1], &[("other_queues", "it may run, and a job of another queue is at its turn")]);
+}
+
+#[test]
+fn its_queue_is_paused_or_full() {
+    let mut cluster = Cluster::new();
+    cluster.define(QueueSpec { max_running: Some(1), ..QueueSpec::new("q".parse().unwrap()) });
+    let ids = cluster.submit(vec![job(), job()]);
+    cluster.worker(4);
+    cluster.lease();
+    cluster.says(ids[1], &[("queue_full", "queue q runs 1 of at most 1 jobs")]);
+    let decision = cluster.state.pause(&"q".parse().unwrap(), "contract under review").unwrap();
+    cluster.record(decision);
+    cluster.says(
+        ids[1],
+        &[
+            ("queue_paused", "queue q is paused: contract under review"),
+            ("queue_full", "queue q runs 1 of at most 1 jobs"),
+        ],
+    );
+}
+
+#[test]
+fn limits_are_reached() {
+    let mut cluster = Cluster::new();
+    cluster.limit("host=*", Some(1), None);
+    cluster.limit("running", Some(1), None);
+    let ids = cluster.submit(vec![on("a.org"), on("a.org"), job()]);
+    cluster.worker(4);
+    cluster.lease();
+    cluster.says(ids[1], &[("limit_reached", "running is at 1 of 1"), ("limit_reached", "host=a.org is at 1 of 1")]);
+    cluster.says(
+        ids[2],
+        &[("limit_reached", "running is at 1 of 1"), ("behind", "1 ready jobs of its queue and kind go first")],
+    );
+}
+
+#[test]
+fn it_wants_more_of_a_semaphore_than_is_free_or_than_there_is() {
+    let mut cluster = Cluster::new();
+    cluster.limit("gpu_slots", Some(4), None);
+    let wants = |units| {
+        let mut spec = job();
+        spec.semaphores.insert("gpu_slots".parse().unwrap(), units);
+        spec
+    };
+    let ids = cluster.submit(vec![wants(3), wants(2), wants(5)]);
+    cluster.worker(4);
+    cluster.lease();
+    cluster.says(ids[1], &[("limit_reached", "gpu_slots is at 3 of 4, and it wants 2")]);
+    let never = "it wants 5 of gpu_slots, of which there is 4 in all: it can never run so";
+    cluster.says(ids[2], &[("never_fits", never), ("behind", "1 ready jobs of its queue and kind go first")]);
+}
+
+#[test]
+fn a_rate_is_spent() {
+    let mut cluster = Cluster::new();
+    cluster.limit("host=*", None, Some(Rate { tokens: 1, per: Span(2000), burst: 1 }));
+    let ids = cluster.submit(vec![on("a.org"), on("a.org")]);
+    cluster.worker(4);
+    cluster.lease();
+    let text = "the rate of host=a.org allows the next start at 2026-11-21T08:40:02.000Z";
+    let said = cluster.why(ids[1])[0].to_string();
+    assert_eq!(said, text);
+    cluster.now.wall = cluster.now.wall.plus(Span(1999));
+    assert!(!cluster.state.refill(cluster.now.wall));
+    cluster.now.wall = cluster.now.wall.plus(Span(1));
+    assert!(cluster.state.refill(cluster.now.wall));
+    cluster.says(ids[1], &[("next", "it is the next of its kind: a worker that asks gets it")]);
+}
+
+#[test]
+fn it_is_not_ready() {
+    let mut cluster = Cluster::new();
+    let named = JobSpec { name: Some("first".into()), ..job() };
+    let after = JobSpec { depends_on: vec!["first".into()], ..job() };
+    let later = JobSpec { delay: Some(Span(60_000)), ..job() };
+    let ids = cluster.submit(vec![named, after, later]);
+    let worker = cluster.worker(1);
+    cluster.says(ids[1], &[("blocked", &format!("it waits for job {}", ids[0]))]);
+    let until = cluster.now.wall.plus(Span(60_000));
+    cluster.says(ids[2], &[("delayed", &format!("it is delayed until {until}"))]);
+    cluster.lease();
+    let lease = *cluster.state.leases().keys().next().unwrap();
+    cluster.says(ids[0], &[("leased", &format!("it runs on worker w1, under lease {lease}"))]);
+    let decision = cluster.state.fail(&worker, lease, FailureClass::Permanent, "no".into(), cluster.now.wall).unwrap();
+    cluster.record(decision);
+    let text = "it failed for good (permanent): put it back with `orchctl retry-failed`";
+    cluster.says(ids[0], &[("failed", text)]);
+}
+
+#[test]
+fn a_worker_is_explained() {
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(2);
+    let words =
+        |cluster: &Cluster| explain::worker(&cluster.state, &cluster.workers, &worker, cluster.now).unwrap().words();
+    assert_eq!(words(&cluster), ["kind download: no job is ready"]);
+    cluster.limit("host=*", Some(1), None);
+    let ids = cluster.submit(vec![on("a.org"), on("a.org")]);
+    assert_eq!(words(&cluster), [format!("kind download: job {} is next, of 2 ready jobs", ids[0])]);
+    cluster.lease();
+    assert_eq!(words(&cluster), ["kind download: 1 jobs are ready, and limits or pauses hold back all of them"]);
+    cluster.now.tick = Tick(STALE_AFTER.0 + 1);
+    assert_eq!(words(&cluster)[0], "it was not heard of for too long: its jobs go to others");
+    assert!(explain::worker(&cluster.state, &cluster.workers, &"nobody".parse().unwrap(), cluster.now).is_none());
+}

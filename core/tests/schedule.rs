@@ -1,0 +1,238 @@
+//! The choice of the next job against a slow model of its rule, under random commands, crashes and limits.
+
+mod schedule {
+    pub mod driven;
+    pub mod model;
+}
+
+use std::collections::BTreeMap;
+
+use orch_core::id::{JobId, LeaseId};
+use orch_core::limit::{AtLimit, LimitSpec, LimitTarget, Rate};
+use orch_core::record::{ExpiryCause, FailureClass};
+use orch_core::state::JobFilter;
+use orch_core::time::Span;
+use proptest::prelude::*;
+use schedule::driven::{Driven, job, kinds, queue};
+
+#[derive(Clone, Debug)]
+enum Command {
+    Submit { queue: u8, kind: u8, priority: i32, host: Option<u8>, resolver: Option<u8>, gpu: u32, count: u8 },
+    Lease { kinds: u8, count: u8 },
+    End { pick: u8, how: u8 },
+    Cancel { pick: u8 },
+    Limit { about: u8, max: Option<u32>, rate: Option<(u32, u64, u32)>, at_limit: u8 },
+    Unlimit { about: u8 },
+    Pause { queue: u8, pause: bool },
+    Define { queue: u8, weight: u32, max_running: Option<u32> },
+    Pass { ms: u64 },
+    Crash,
+}
+
+const ABOUT: [&str; 8] =
+    ["running", "host=*", "host=h0", "host=h1", "resolver=*", "resolver=r0", "gpu_slots", "resolver=r1"];
+
+fn command() -> impl Strategy<Value = Command> {
+    let limit = (0..8u8, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..2_000u64, 1..4u32)), 0..8u8);
+    prop_oneof![
+        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 1..4u8).prop_map(
+            |(queue, kind, priority, host, resolver, gpu, count)| {
+                Command::Submit { queue, kind, priority, host, resolver, gpu, count }
+            }
+        ),
+        8 => (1..4u8, 1..4u8).prop_map(|(kinds, count)| Command::Lease { kinds, count }),
+        6 => (any::<u8>(), 0..5u8).prop_map(|(pick, how)| Command::End { pick, how }),
+        1 => any::<u8>().prop_map(|pick| Command::Cancel { pick }),
+        3 => limit.prop_map(|(about, max, rate, at_limit)| Command::Limit { about, max, rate, at_limit }),
+        1 => (0..8u8).prop_map(|about| Command::Unlimit { about }),
+        1 => (0..3u8, any::<bool>()).prop_map(|(queue, pause)| Command::Pause { queue, pause }),
+        1 => (0..3u8, 1..5u32, prop::option::of(1..3u32))
+            .prop_map(|(queue, weight, max_running)| Command::Define { queue, weight: weight * 50, max_running }),
+        3 => (0..1_500u64).prop_map(|ms| Command::Pass { ms }),
+        1 => Just(Command::Crash),
+    ]
+}
+
+fn run(driven: &mut Driven, command: Command) {
+    match command {
+        Command::Submit { queue: q, kind, priority, host, resolver, gpu, count } => {
+            let mut spec = job(q, kind);
+            spec.priority = priority;
+            spec.keys.extend(host.map(|n| ("host".parse().unwrap(), format!("h{n}").parse().unwrap())));
+            spec.keys.extend(resolver.map(|n| ("resolver".parse().unwrap(), format!("r{n}").parse().unwrap())));
+            if gpu > 0 {
+                spec.semaphores.insert("gpu_slots".parse().unwrap(), gpu);
+            }
+            driven.submit(vec![spec; usize::from(count)]);
+        }
+        Command::Lease { kinds: offered, count } => {
+            for _ in 0..count {
+                driven.lease(&kinds(offered));
+            }
+        }
+        Command::End { pick, how } => {
+            let leases: Vec<LeaseId> = driven.state.leases().keys().copied().collect();
+            let Some(lease) = leases.get(usize::from(pick) % leases.len().max(1)).copied() else { return };
+            let (worker, now) = (driven.state.leases()[&lease].worker.clone(), driven.now);
+            match how {
+                0 | 1 => {
+                    let decision = driven.state.complete(&worker, lease, 0, now).unwrap();
+                    driven.record(decision);
+                }
+                2 => {
+                    let decision = driven.state.fail(&worker, lease, FailureClass::Error, "no".into(), now).unwrap();
+                    driven.record(decision);
+                }
+                3 => {
+                    let decision = driven.state.release(&worker, &[lease]);
+                    driven.record(decision);
+                }
+                _ => {
+                    let decision = driven.state.expire(lease, ExpiryCause::Ttl);
+                    driven.record(decision);
+                }
+            }
+        }
+        Command::Cancel { pick } => {
+            let jobs = driven.state.select(&JobFilter::default());
+            let Some(job) = jobs.get(usize::from(pick) % jobs.len().max(1)) else { return };
+            let decision = driven.state.cancel(*job, "enough");
+            driven.record(decision);
+        }
+        Command::Limit { about, max, rate, at_limit } => {
+            let limit: LimitTarget = ABOUT[usize::from(about)].parse().unwrap();
+            let at_limit = match at_limit {
+                0 => AtLimit::Reject,
+                1 => AtLimit::CancelOldest,
+                _ => AtLimit::Wait,
+            };
+            let rate = rate.map(|(tokens, per, burst)| Rate { tokens, per: Span(per), burst });
+            let spec = LimitSpec { limit, max, rate, at_limit };
+            if spec.faults().is_empty() {
+                let decision = driven.state.set_limit(&spec);
+                driven.record(decision);
+            }
+        }
+        Command::Unlimit { about } => {
+            if let Ok(decision) = driven.state.unset_limit(&ABOUT[usize::from(about)].parse().unwrap()) {
+                driven.record(decision);
+            }
+        }
+        Command::Pause { queue: q, pause } => {
+            let name = queue(q);
+            let decision = if pause { driven.state.pause(&name, "why") } else { driven.state.resume(&name) };
+            driven.record(decision.unwrap());
+        }
+        Command::Define { queue, weight, max_running } => driven.define(queue, Some(weight), max_running),
+        Command::Pass { ms } => {
+            driven.now = driven.now.plus(Span(ms));
+            let decision = driven.state.ready_due(driven.now, 100);
+            driven.record(decision);
+        }
+        Command::Crash => driven.crash(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Each lease is checked in `Driven::lease`: it is the model's job, no limit is exceeded, no bucket is overdrawn,
+    /// and no worker is sent away while a job that fits may run.
+    #[test]
+    fn the_choice_is_that_of_the_model(commands in prop::collection::vec(command(), 1..60)) {
+        let mut driven = Driven::new();
+        for command in commands {
+            run(&mut driven, command);
+        }
+        // What replay makes of the records chooses the same from here on.
+        driven.crash();
+        driven.now = driven.now.plus(Span(1 << 40));
+        while driven.lease(&kinds(3)).is_some() {}
+    }
+
+    #[test]
+    fn no_queue_starves(
+        weights in prop::collection::vec(1..6u32, 2..5),
+        steps in prop::collection::vec((0..4u8, 0..6u8, any::<u8>()), 10..40),
+    ) {
+        let mut driven = Driven::new();
+        let shared = LimitSpec::max("host=*".parse().unwrap(), 1);
+        let decision = driven.state.set_limit(&shared);
+        driven.record(decision);
+        for (q, weight) in (0..).zip(&weights) {
+            driven.define(q, Some(*weight), None);
+            for host in [None, Some("h0"), Some("h1")] {
+                let mut spec = job(q, 0);
+                spec.keys.extend(host.map(|host| ("host".parse().unwrap(), host.parse().unwrap())));
+                driven.submit(vec![spec; 12]);
+            }
+        }
+        // Per queue, the grants of others since its own last one that were made while it had a job that may run.
+        let mut passed_over: BTreeMap<u8, BTreeMap<u8, u64>> = BTreeMap::new();
+        for (leases, ends, pick) in steps {
+            for _ in 0..leases {
+                let waiting = driven.model.queues_that_may_run(driven.now);
+                let waiting: Vec<u8> = (0..).take(weights.len()).filter(|q| waiting.contains(&queue(*q))).collect();
+                let Some(granted) = driven.lease(&kinds(1)) else { break };
+                let served = driven.queue_of[&granted];
+                passed_over.remove(&served);
+                for q in waiting.into_iter().filter(|q| *q != served) {
+                    let by = passed_over.entry(q).or_default().entry(served).or_default();
+                    *by += 1;
+                    let (mine, theirs) = (u64::from(weights[usize::from(q)]), u64::from(weights[usize::from(served)]));
+                    prop_assert!(*by <= theirs / mine + 2, "queue {} of weight {} was passed over {} times", q, mine, by);
+                }
+            }
+            for n in 0..ends {
+                run(&mut driven, Command::End { pick: pick.wrapping_add(n * 7), how: n % 4 });
+            }
+        }
+    }
+}
+
+#[test]
+fn queues_share_by_weight_and_evenly() {
+    let mut driven = Driven::new();
+    for (q, weight) in [(0, 100), (1, 200), (2, 300)] {
+        driven.define(q, Some(weight), None);
+        driven.submit(vec![job(q, 0); 60]);
+    }
+    let order: Vec<u8> = (0..120).map(|_| driven.lease_of_queue()).collect();
+    for (round, six) in order.chunks(6).enumerate() {
+        let count = |q: u8| six.iter().filter(|served| **served == q).count();
+        assert_eq!([count(0), count(1), count(2)], [1, 2, 3], "round {round}: {six:?}");
+    }
+}
+
+#[test]
+fn nobody_saves_up_turns_while_idle() {
+    let mut driven = Driven::new();
+    for q in [0, 1] {
+        driven.define(q, None, None);
+    }
+    driven.submit(vec![job(0, 0); 60]);
+    for _ in 0..40 {
+        driven.lease(&kinds(1)).unwrap();
+    }
+    driven.submit(vec![job(1, 0); 20]);
+    let order: Vec<u8> = (0..20).map(|_| driven.lease_of_queue()).collect();
+    assert_eq!(order.iter().filter(|q| **q == 0).count(), 10, "{order:?}");
+}
+
+#[test]
+fn a_limited_job_never_blocks_others_behind_it() {
+    let mut driven = Driven::new();
+    driven.define(0, None, None);
+    let decision = driven.state.set_limit(&LimitSpec::max("host=*".parse().unwrap(), 1));
+    driven.record(decision);
+    let on = |host: &str, priority| {
+        let mut spec = job(0, 0);
+        spec.keys.insert("host".parse().unwrap(), host.parse().unwrap());
+        spec.priority = priority;
+        spec
+    };
+    let ids = driven.submit(vec![on("a", 9), on("a", 9), on("b", 0), job(0, 0)]);
+    let leased: Vec<JobId> = std::iter::from_fn(|| driven.lease(&kinds(1))).collect();
+    assert_eq!(leased, [ids[0], ids[2], ids[3]]);
+    assert_eq!(driven.state.holds(ids[1]).unwrap().len(), 1);
+}

@@ -1,0 +1,135 @@
+//! A state that is driven like the engine drives it, beside the model.
+
+use std::collections::BTreeMap;
+
+use orch_core::id::{JobId, Kind, QueueName, WorkerId};
+use orch_core::job::{JobSpec, Payload};
+use orch_core::limit::{AtLimit, LimitTarget};
+use orch_core::policy::RetryPatch;
+use orch_core::queue::QueueSpec;
+use orch_core::record::{Event, Record};
+use orch_core::state::{Decision, Job, LeaseRequest, State, Submission};
+use orch_core::time::{Span, Timestamp};
+
+use super::model::Model;
+
+pub fn queue(n: u8) -> QueueName {
+    format!("q{n}").parse().unwrap()
+}
+
+/// Kinds by bit.
+pub fn kinds(bits: u8) -> Vec<Kind> {
+    [(1, "a"), (2, "b")].into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, kind)| kind.parse().unwrap()).collect()
+}
+
+pub fn job(q: u8, kind: u8) -> JobSpec {
+    let mut spec = JobSpec::new(queue(q), Payload::default());
+    spec.kind = Some(kinds(1 << kind).remove(0));
+    spec
+}
+
+pub struct Driven {
+    pub state: State,
+    pub model: Model,
+    pub now: Timestamp,
+    pub queue_of: BTreeMap<JobId, u8>,
+    records: Vec<Record>,
+}
+
+impl Driven {
+    pub fn new() -> Self {
+        let mut driven = Self {
+            state: State::default(),
+            model: Model::default(),
+            now: Timestamp(1_000_000),
+            queue_of: BTreeMap::new(),
+            records: Vec::new(),
+        };
+        for q in 0..3 {
+            driven.define(q, None, None);
+        }
+        driven
+    }
+
+    pub fn define(&mut self, q: u8, weight: Option<u32>, max_running: Option<u32>) {
+        let retry = RetryPatch { max_attempts: Some(2), backoff: Some(Span(200)), ..RetryPatch::default() };
+        let spec = QueueSpec { weight, max_running, retry, ..QueueSpec::new(queue(q)) };
+        let submission = Submission { queues: vec![spec], ..Submission::default() };
+        let decision = self.state.submit(&submission, self.now).unwrap();
+        self.record(decision);
+    }
+
+    /// Submits jobs that are alike in their keys; none if a limit refuses them.
+    pub fn submit(&mut self, jobs: Vec<JobSpec>) -> Vec<JobId> {
+        let count = jobs.len();
+        let specs = jobs.clone();
+        let submission = Submission { jobs, ..Submission::default() };
+        let decision = self.state.submit(&submission, self.now);
+        let refused = self.model.refuses(&specs);
+        assert_eq!(decision.is_err(), refused, "{:?}", decision.map(|d| d.answer));
+        let Ok(decision) = decision else { return Vec::new() };
+        let ids: Vec<JobId> = self.record(decision).jobs.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), count);
+        for (id, spec) in ids.iter().zip(&specs) {
+            let q = spec.queue.as_str()[1..].parse().unwrap();
+            self.queue_of.insert(*id, q);
+            for (name, value) in &spec.keys {
+                let target = LimitTarget::Key(name.clone(), value.clone());
+                if let Some((max, AtLimit::CancelOldest)) = self.model.max_of(&target) {
+                    assert!(self.model.unfinished(&target).len() <= max as usize, "{target} is over its limit");
+                }
+            }
+        }
+        ids
+    }
+
+    /// Leases one job, which must be the model's.
+    pub fn lease(&mut self, kinds: &[Kind]) -> Option<JobId> {
+        self.state.refill(self.now);
+        let expected = self.model.next(kinds, self.now);
+        assert_eq!(self.state.has_ready(kinds), expected.is_some());
+        let worker: WorkerId = "w".parse().unwrap();
+        let request = LeaseRequest { worker, kinds: kinds.to_vec(), max: 1 };
+        let decision = self.state.lease(&request, &mut |_| Payload::default());
+        let granted = decision.answer.as_ref().map(|granted| granted.job);
+        assert_eq!(granted, expected, "the model chooses another job");
+        self.record(decision);
+        if let Some(job) = granted {
+            self.model.check_limits_of(job);
+        }
+        granted
+    }
+
+    /// Leases one job of kind a; its queue.
+    pub fn lease_of_queue(&mut self) -> u8 {
+        let job = self.lease(&kinds(1)).unwrap();
+        self.queue_of[&job]
+    }
+
+    /// The process dies, and another one replays the ledger.
+    pub fn crash(&mut self) {
+        let mut replayed = State::default();
+        for record in &self.records {
+            replayed.apply(record).unwrap();
+        }
+        assert_eq!(replayed.export(), self.state.export());
+        self.state = replayed;
+    }
+
+    pub fn record<T>(&mut self, decision: Decision<T>) -> T {
+        for event in decision.events {
+            // Through its JSON, as the ledger would.
+            let event: Event = serde_json::from_str(&serde_json::to_string(&event).unwrap()).unwrap();
+            let record = Record { seq: self.state.next_seq(), at: self.now, event };
+            self.state.apply(&record).unwrap();
+            self.model.take(&record);
+            self.records.push(record);
+        }
+        self.state.refill(self.now);
+        let free = |(id, _): &(JobId, &Job)| self.state.holds(*id).is_some_and(|holds| holds.is_empty());
+        let mut may_run: Vec<JobId> = self.state.jobs().filter(free).map(|(id, _)| id).collect();
+        may_run.sort_unstable();
+        assert_eq!(may_run, self.model.may_run(self.now), "which jobs may run");
+        decision.answer
+    }
+}

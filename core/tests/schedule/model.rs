@@ -1,0 +1,305 @@
+//! The rule, told slowly: every question is answered by a look at every job.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orch_core::id::{JobId, Kind, LeaseId, QueueName};
+use orch_core::job::JobSpec;
+use orch_core::limit::{AtLimit, DEFAULT_WEIGHT, LimitSpec, LimitTarget, Rate};
+use orch_core::queue::QueueSpec;
+use orch_core::record::{Event, Next, Record};
+use orch_core::time::Timestamp;
+
+struct ModelJob {
+    spec: JobSpec,
+    kind: Kind,
+    ready: bool,
+    lease: Option<LeaseId>,
+    unfinished: bool,
+    /// Whether it has left the state; a failed job has not.
+    gone: bool,
+}
+
+#[derive(Default)]
+pub struct Model {
+    queues: BTreeMap<QueueName, (QueueSpec, bool)>,
+    limits: BTreeMap<LimitTarget, LimitSpec>,
+    jobs: BTreeMap<JobId, ModelJob>,
+    /// Where each queue stands in each kind: pass, and seq of the last grant.
+    flows: BTreeMap<(QueueName, Kind), (u64, u64)>,
+    /// A kind's time, and the seq of its last grant.
+    kinds: BTreeMap<Kind, (u64, u64)>,
+    /// Queues and kinds in the order in which a job first named them: the last tie-break.
+    met: Vec<(QueueName, Kind)>,
+    met_kinds: Vec<Kind>,
+    buckets: BTreeMap<LimitTarget, ModelBucket>,
+}
+
+#[derive(Clone)]
+struct ModelBucket {
+    rate: Rate,
+    /// In tokens times milliseconds of `per`.
+    parts: u128,
+    at: Timestamp,
+    /// Every start since the rate was set.
+    starts: Vec<Timestamp>,
+}
+
+impl ModelBucket {
+    fn full(rate: Rate, at: Timestamp) -> Self {
+        Self { rate, parts: Self::capacity(rate), at, starts: Vec::new() }
+    }
+
+    fn capacity(rate: Rate) -> u128 {
+        u128::from(rate.burst) * u128::from(rate.per.0)
+    }
+
+    fn parts_at(&self, now: Timestamp) -> u128 {
+        (self.parts + u128::from(now.since(self.at).0) * u128::from(self.rate.tokens)).min(Self::capacity(self.rate))
+    }
+
+    fn start(&mut self, at: Timestamp) {
+        let parts = self.parts_at(at);
+        let per = u128::from(self.rate.per.0);
+        assert!(parts >= per, "a bucket is overdrawn");
+        (self.parts, self.at) = (parts - per, at);
+        self.starts.push(at);
+        // Said in another way: in no stretch of time are there more starts than the burst and what flowed in.
+        for (i, from) in self.starts.iter().enumerate() {
+            let flowed = u128::from(at.since(*from).0) * u128::from(self.rate.tokens);
+            let starts = (self.starts.len() - i) as u128;
+            assert!(starts * per <= Self::capacity(self.rate) + flowed, "too many starts");
+        }
+    }
+}
+
+#[derive(Default)]
+struct InUse {
+    targets: BTreeMap<LimitTarget, u64>,
+    queues: BTreeMap<QueueName, u64>,
+}
+
+const STRIDE: u64 = 720_720_000;
+
+impl Model {
+    pub fn take(&mut self, record: &Record) {
+        match &record.event {
+            Event::QueueDefined(spec) => {
+                let paused = self.queues.get(&spec.name).is_some_and(|(_, paused)| *paused);
+                self.queues.insert(spec.name.clone(), ((**spec).clone(), paused));
+            }
+            Event::QueuePaused { queue, .. } => self.queues.get_mut(queue).unwrap().1 = true,
+            Event::QueueResumed { queue } => self.queues.get_mut(queue).unwrap().1 = false,
+            Event::LimitSet(spec) => {
+                self.limits.insert(spec.limit.clone(), (**spec).clone());
+                self.change_buckets(record.at);
+            }
+            Event::LimitUnset { limit } => {
+                self.limits.remove(limit);
+                self.change_buckets(record.at);
+            }
+            Event::JobSubmitted(submitted) => {
+                let flow = (submitted.spec.queue.clone(), submitted.kind.clone());
+                if !self.met_kinds.contains(&flow.1) {
+                    self.met_kinds.push(flow.1.clone());
+                }
+                if !self.met.contains(&flow) {
+                    self.met.push(flow);
+                }
+                let job = ModelJob {
+                    spec: submitted.spec.clone(),
+                    kind: submitted.kind.clone(),
+                    ready: submitted.not_before.is_none(),
+                    lease: None,
+                    unfinished: true,
+                    gone: false,
+                };
+                self.jobs.insert(JobId(record.seq), job);
+                self.fill_new(record.at);
+            }
+            Event::JobReadied { job, .. } => self.jobs.get_mut(job).unwrap().ready = true,
+            Event::LeaseGranted { job, .. } => self.granted(*job, record),
+            Event::LeaseReleased { job, .. } => self.ended(*job, true, true),
+            Event::LeaseExpired { job, next, .. } | Event::AttemptFailed { job, next, .. } => match next {
+                Next::Ready => self.ended(*job, true, true),
+                Next::Delayed(_) => self.ended(*job, false, true),
+                Next::Failed(_) => self.ended(*job, false, false),
+            },
+            Event::JobCompleted { job, .. } | Event::JobCancelled { job, .. } => {
+                self.ended(*job, false, false);
+                self.jobs.get_mut(job).unwrap().gone = true;
+            }
+            other => panic!("{} is not driven here", other.name()),
+        }
+    }
+
+    fn granted(&mut self, id: JobId, record: &Record) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        (job.ready, job.lease) = (false, Some(LeaseId(record.seq)));
+        let (queue, kind) = (job.spec.queue.clone(), job.kind.clone());
+        let weight = self.queues[&queue].0.weight.unwrap_or(DEFAULT_WEIGHT);
+        let time = self.kinds.entry(kind.clone()).or_default();
+        let flow = self.flows.entry((queue, kind)).or_default();
+        let start = flow.0.max(time.0);
+        *flow = (start + STRIDE / u64::from(weight), record.seq.0);
+        *time = (start, record.seq.0);
+        for (target, _) in self.wants(id) {
+            if let Some(rate) = self.in_force(&target).and_then(|limit| limit.rate) {
+                let bucket = self.buckets.entry(target).or_insert_with(|| ModelBucket::full(rate, record.at));
+                bucket.start(record.at);
+            }
+        }
+    }
+
+    fn ended(&mut self, id: JobId, ready: bool, unfinished: bool) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.lease = None;
+        (job.ready, job.unfinished) = (ready, unfinished);
+    }
+
+    fn change_buckets(&mut self, at: Timestamp) {
+        let held = |model: &Self, target: &LimitTarget| {
+            *target == LimitTarget::Running
+                || model
+                    .jobs
+                    .iter()
+                    .any(|(id, _)| model.is_held(*id) && model.wants(*id).iter().any(|(t, _)| t == target))
+        };
+        let before = std::mem::take(&mut self.buckets);
+        for (target, bucket) in before {
+            let Some(rate) = self.in_force(&target).and_then(|limit| limit.rate) else { continue };
+            let full = bucket.parts_at(at) == ModelBucket::capacity(bucket.rate);
+            if bucket.rate == rate {
+                // A full bucket that nobody holds may be forgotten: it comes back full.
+                self.buckets.insert(target, bucket);
+            } else if !full || held(self, &target) {
+                let parts = bucket.parts_at(at) * u128::from(rate.per.0) / u128::from(bucket.rate.per.0);
+                let parts = parts.min(ModelBucket::capacity(rate));
+                self.buckets.insert(target, ModelBucket { rate, parts, at, starts: Vec::new() });
+            }
+        }
+        self.fill_new(at);
+    }
+
+    /// Gives a full bucket to what is held under a rate and has none.
+    fn fill_new(&mut self, at: Timestamp) {
+        let targets: Vec<LimitTarget> = self
+            .jobs
+            .keys()
+            .filter(|id| self.is_held(**id))
+            .flat_map(|id| self.wants(*id))
+            .map(|(target, _)| target)
+            .chain([LimitTarget::Running])
+            .collect();
+        for target in targets {
+            if let Some(rate) = self.in_force(&target).and_then(|limit| limit.rate) {
+                self.buckets.entry(target).or_insert_with(|| ModelBucket::full(rate, at));
+            }
+        }
+    }
+
+    /// Whether the state keeps the job.
+    fn is_held(&self, id: JobId) -> bool {
+        !self.jobs[&id].gone
+    }
+
+    fn wants(&self, id: JobId) -> Vec<(LimitTarget, u32)> {
+        let spec = &self.jobs[&id].spec;
+        let keys = spec.keys.iter().map(|(name, value)| (LimitTarget::Key(name.clone(), value.clone()), 1));
+        let semaphores = spec.semaphores.iter().map(|(name, n)| (LimitTarget::Semaphore(name.clone()), *n));
+        keys.chain(semaphores).chain([(LimitTarget::Running, 1)]).collect()
+    }
+
+    fn in_force(&self, target: &LimitTarget) -> Option<&LimitSpec> {
+        self.limits.get(target).or_else(|| match target {
+            LimitTarget::Key(name, _) => self.limits.get(&LimitTarget::Each(name.clone())),
+            _ => None,
+        })
+    }
+
+    pub fn max_of(&self, target: &LimitTarget) -> Option<(u32, AtLimit)> {
+        self.in_force(target).and_then(|limit| limit.max.map(|max| (max, limit.at_limit)))
+    }
+
+    /// What is in use, from a look at every job.
+    fn in_use(&self) -> InUse {
+        let mut in_use = InUse::default();
+        for (id, job) in self.jobs.iter().filter(|(_, job)| job.lease.is_some()) {
+            *in_use.queues.entry(job.spec.queue.clone()).or_default() += 1;
+            for (target, units) in self.wants(*id) {
+                *in_use.targets.entry(target).or_default() += u64::from(units);
+            }
+        }
+        in_use
+    }
+
+    pub fn unfinished(&self, target: &LimitTarget) -> Vec<JobId> {
+        let unfinished = self.jobs.iter().filter(|(_, job)| job.unfinished).map(|(id, _)| *id);
+        unfinished.filter(|id| self.wants(*id).iter().any(|(t, _)| t == target)).collect()
+    }
+
+    /// Whether a submit of such jobs, alike in their keys, is refused.
+    pub fn refuses(&self, specs: &[JobSpec]) -> bool {
+        let keys = specs.first().into_iter().flat_map(|spec| &spec.keys);
+        keys.map(|(name, value)| LimitTarget::Key(name.clone(), value.clone())).any(|target| {
+            match self.max_of(&target) {
+                Some((max, AtLimit::Reject)) => self.unfinished(&target).len() + specs.len() > max as usize,
+                Some((max, AtLimit::CancelOldest)) => specs.len() > max as usize,
+                Some((_, AtLimit::Wait)) | None => false,
+            }
+        })
+    }
+
+    /// Which of the ready jobs may run.
+    pub fn may_run(&self, now: Timestamp) -> Vec<JobId> {
+        let in_use = self.in_use();
+        let ready = self.jobs.iter().filter(|(_, job)| job.ready).map(|(id, _)| *id);
+        ready.filter(|id| self.fits(*id, &in_use, now)).collect()
+    }
+
+    fn fits(&self, id: JobId, in_use: &InUse, now: Timestamp) -> bool {
+        let job = &self.jobs[&id];
+        let (queue, paused) = &self.queues[&job.spec.queue];
+        let running = in_use.queues.get(&job.spec.queue).copied().unwrap_or(0);
+        let room = |(target, units): (LimitTarget, u32)| {
+            let used = in_use.targets.get(&target).copied().unwrap_or(0);
+            let fits = self.max_of(&target).is_none_or(|(max, _)| used + u64::from(units) <= u64::from(max));
+            let token = self.buckets.get(&target).is_none_or(|b| b.parts_at(now) >= u128::from(b.rate.per.0));
+            fits && token
+        };
+        !paused && queue.max_running.is_none_or(|max| running < u64::from(max)) && self.wants(id).into_iter().all(room)
+    }
+
+    /// The queues with a job that may run.
+    pub fn queues_that_may_run(&self, now: Timestamp) -> BTreeSet<QueueName> {
+        self.may_run(now).into_iter().map(|id| self.jobs[&id].spec.queue.clone()).collect()
+    }
+
+    pub fn next(&self, kinds: &[Kind], now: Timestamp) -> Option<JobId> {
+        let may_run = self.may_run(now).into_iter().map(|id| (id, &self.jobs[&id]));
+        let fit: Vec<(JobId, &ModelJob)> = may_run.filter(|(_, job)| kinds.contains(&job.kind)).collect();
+        let turn = |kind: &Kind| {
+            let met = self.met_kinds.iter().position(|k| k == kind);
+            (self.kinds.get(kind).map_or(0, |(_, turn)| *turn), met)
+        };
+        let kind = fit.iter().map(|(_, job)| &job.kind).min_by_key(|kind| turn(kind))?;
+        let time = self.kinds.get(kind).map_or(0, |(time, _)| *time);
+        let place = |job: &ModelJob| {
+            let flow = (job.spec.queue.clone(), job.kind.clone());
+            let (pass, turn) = self.flows.get(&flow).copied().unwrap_or_default();
+            (pass.max(time), turn, self.met.iter().position(|met| *met == flow))
+        };
+        let of_kind = fit.iter().filter(|(_, job)| job.kind == *kind);
+        let best = of_kind.min_by_key(|(id, job)| (place(job), -i64::from(job.spec.priority), *id))?;
+        Some(best.0)
+    }
+
+    /// Called after a grant: nothing that the job has is over its limit.
+    pub fn check_limits_of(&self, id: JobId) {
+        let in_use = self.in_use();
+        for (target, _) in self.wants(id) {
+            if let Some((max, _)) = self.max_of(&target) {
+                assert!(in_use.targets[&target] <= u64::from(max), "{target} is over its limit");
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Limits: set them, lift them, see what is in use.
+
+use std::cmp::Reverse;
+
+use orch_core::limit::{LimitSpec, LimitTarget};
+use orch_core::state::{LimitUsage, State};
+use orch_core::time::Timestamp;
+use orch_proto::convert::Faults;
+use orch_proto::error::WireError;
+use orch_proto::v1;
+use tonic::Status;
+
+use super::{Admin, refused};
+use crate::engine::commands::admin::{SetLimit, UnsetLimit};
+
+/// The most keys whose use one answer lists: ten thousand hosts are no answer for a person.
+const MAX_LISTED: usize = 1000;
+
+impl Admin {
+    pub(super) async fn limits(&self) -> Result<v1::ListLimitsResponse, Status> {
+        let look = self.handle.query(|engine, now| {
+            let limits = engine.state().limits().map(Into::into).collect();
+            let (usage, usage_left_out) = fullest(engine.state(), now.wall, MAX_LISTED);
+            v1::ListLimitsResponse { limits, usage, usage_left_out }
+        });
+        look.await.map_err(refused)
+    }
+
+    pub(super) async fn change_limit(&self, request: v1::SetLimitRequest) -> Result<v1::SetLimitResponse, Status> {
+        let v1::SetLimitRequest { limit } = request;
+        let limit: LimitSpec = limit.unwrap_or_default().try_into()?;
+        let replied = self.handle.call(SetLimit(limit)).await.map_err(refused)?;
+        Ok(v1::SetLimitResponse { changed: replied.answer, receipt: Some(replied.receipt.into()) })
+    }
+
+    pub(super) async fn lift_limit(&self, request: v1::UnsetLimitRequest) -> Result<v1::UnsetLimitResponse, Status> {
+        let v1::UnsetLimitRequest { limit } = request;
+        let mut faults = Faults::new();
+        let target = faults.take("limit", limit.parse::<LimitTarget>()).ok_or(faults)?;
+        let replied = self.handle.call(UnsetLimit(target)).await.map_err(refused)?;
+        replied.answer.map_err(|refusal| WireError::from(&refusal))?;
+        Ok(v1::UnsetLimitResponse { receipt: Some(replied.receipt.into()) })
+    }
+}
+
+/// What is limited or in use, the fullest first, and how many more there are than are listed.
+pub(super) fn fullest(state: &State, now: Timestamp, listed: usize) -> (Vec<v1::LimitUsage>, u64) {
+    let mut usage = state.limit_usage(now);
+    // Those with a limit first, then by how little room there is; the sort keeps the order of names.
+    let room = |usage: &LimitUsage| usage.max.map_or(u64::MAX, |max| u64::from(max).saturating_sub(usage.in_use));
+    usage.sort_by_key(|usage| (usage.max.is_none() && usage.rate.is_none(), room(usage), Reverse(usage.in_use)));
+    let left_out = usage.len().saturating_sub(listed) as u64;
+    usage.truncate(listed);
+    (usage.into_iter().map(Into::into).collect(), left_out)
+}

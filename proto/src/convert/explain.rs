@@ -1,0 +1,52 @@
+//! Why a job does not run, and how a worker stands.
+
+use orch_core::explain::{Offer, Why, WorkerSeen};
+use orch_core::id::{JobId, WorkerId};
+
+use crate::v1;
+
+impl From<&Why> for v1::Why {
+    fn from(why: &Why) -> Self {
+        let mut wire = Self { code: why.code().to_owned(), text: why.to_string(), ..Self::default() };
+        match why {
+            Why::Blocked { on } => wire.jobs = on.iter().map(|job| job.get()).collect(),
+            Why::Delayed { until } => wire.until_unix_ms = until.0,
+            Why::Leased { worker, lease: _ } => wire.worker = worker.to_string(),
+            Why::Failed { class: _ } | Why::Paused { queue: _, reason: _ } | Why::Next | Why::OtherQueues => {}
+            Why::QueueFull { queue: _, running, max } => (wire.in_use, wire.max) = (*running, *max),
+            Why::NeverFits { target, wants, max } => {
+                (wire.limit, wire.wants, wire.max) = (target.to_string(), *wants, *max);
+            }
+            Why::AtMax { target, wants, in_use, max } => {
+                (wire.limit, wire.wants, wire.in_use, wire.max) = (target.to_string(), *wants, *in_use, *max);
+            }
+            Why::RateSpent { target, until } => (wire.limit, wire.until_unix_ms) = (target.to_string(), until.0),
+            Why::NoWorker { kind, stale: _, draining: _ } => wire.kind = kind.to_string(),
+            Why::WorkersFull { kind, workers, leases } => {
+                (wire.kind, wire.count, wire.in_use) = (kind.to_string(), *workers, *leases);
+            }
+            Why::Behind { jobs } => wire.count = *jobs,
+        }
+        wire
+    }
+}
+
+/// How a worker stands.
+pub fn worker_seen(worker: &WorkerId, seen: WorkerSeen) -> v1::ExplainWorkerResponse {
+    let text = seen.words();
+    let WorkerSeen { stale, draining, slots, leases, offers } = seen;
+    let offer = |Offer { kind, ready, next }: Offer| v1::KindOffer {
+        kind: kind.to_string(),
+        ready,
+        next_job: next.map_or(0, JobId::get),
+    };
+    v1::ExplainWorkerResponse {
+        worker: worker.to_string(),
+        stale,
+        draining,
+        slots,
+        leases,
+        offers: offers.into_iter().map(offer).collect(),
+        text,
+    }
+}
