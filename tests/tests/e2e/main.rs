@@ -9,5 +9,6 @@ mod full_disk;
 mod import;
 mod jobs;
 mod local_run;
+mod polite_downloader;
 mod support;
 mod views;
