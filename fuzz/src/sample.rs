@@ -272,6 +272,19 @@ fn job(random: &mut Random) -> v1::JobSpec {
         depends_on: if random.below(6) == 0 { vec!["name".into(), text(random)] } else { Vec::new() },
         continue_on_dependency_failure: random.flip(),
         idempotency_key: if random.below(4) == 0 { text(random) } else { String::new() },
+        keys: (0..random.below(8) / 6).map(|_| ("host".into(), ["a", "a", "b", "*"][random.below(4)].into())).collect(),
+        semaphores: (0..random.below(12) / 11).map(|_| ("slots".into(), small(random))).collect(),
+    }
+}
+
+fn limit(random: &mut Random) -> v1::Limit {
+    let about = ["running", "host=*", "host=a", "slots", "=", ""];
+    let rate = |random: &mut Random| v1::Rate { tokens: small(random), per_ms: number(random), burst: small(random) };
+    v1::Limit {
+        limit: about[random.below(about.len())].into(),
+        max: random.flip().then(|| small(random)),
+        rate: (random.below(4) == 0).then(|| rate(random)),
+        at_limit: i32::try_from(random.below(5)).unwrap_or(0),
     }
 }
 
@@ -302,6 +315,8 @@ fn queue(random: &mut Random) -> v1::QueueSpec {
         retry: (random.below(4) == 0).then(|| retry(random)),
         lease: (random.below(4) == 0).then(|| lease(random)),
         timeout_ms: (random.below(4) == 0).then(|| number(random)),
+        weight: (random.below(20) == 0).then(|| small(random)),
+        max_running: (random.below(20) == 0).then(|| small(random)),
     }
 }
 
@@ -315,6 +330,7 @@ fn submit(random: &mut Random) -> v1::SubmitRequest {
         },
         queues: if random.below(4) == 0 { Vec::new() } else { vec![queue(random)] },
         jobs: (0..random.below(4)).map(|_| job(random)).collect(),
+        limits: (0..random.below(12) / 11).map(|_| limit(random)).collect(),
         ..v1::SubmitRequest::default()
     }
 }

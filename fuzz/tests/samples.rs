@@ -7,7 +7,7 @@ fn sequences_of_messages_lead_to_every_outcome() {
     let target = target("commands").unwrap();
     let mut random = Random::new(5);
     let mut sums = std::collections::BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..1600 {
         let state = reached(&(target.sample)(&mut random));
         for (group, name) in [
             ("jobs", "done"),
