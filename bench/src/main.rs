@@ -1,4 +1,4 @@
-//! Benchmarks P1 to P5: what the whole path does, over the real wire, with every acknowledged step synced to disk.
+//! Benchmarks P1 to P6: what the whole path does, over the real wire, with every acknowledged step synced to disk.
 //!
 //! Orchestrator and clients share one process and whatever cores there are. Figures of different machines, or of
 //! different hours on a shared one, do not compare; ratios within one run do.
@@ -8,6 +8,7 @@ mod harness;
 mod import;
 mod jobs;
 mod latency;
+mod leases;
 mod report;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ use crate::report::Figure;
 )]
 struct Args {
     /// Which benchmarks to run; all of them if none is named.
-    #[arg(value_parser = ["p1", "p2", "p3", "p4", "p5"])]
+    #[arg(value_parser = ["p1", "p2", "p3", "p4", "p5", "p6"])]
     benchmarks: Vec<String>,
     /// How long each one is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -48,7 +49,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let all = ["p1", "p2", "p3", "p4", "p5"].map(str::to_owned);
+    let all = ["p1", "p2", "p3", "p4", "p5", "p6"].map(str::to_owned);
     let chosen = if args.benchmarks.is_empty() { &all[..] } else { &args.benchmarks[..] };
     let span = Duration::from_secs(args.seconds);
     let mut figures: Vec<Figure> = Vec::new();
@@ -56,12 +57,21 @@ async fn main() -> anyhow::Result<()> {
         let mut samples = Vec::new();
         for run in 1..=args.runs {
             eprintln!("{name}: run {run} of {} ...", args.runs);
-            let cluster = Cluster::start(args.dir.as_deref()).await?;
+            let mut cluster = Cluster::start(args.dir.as_deref()).await?;
             let sample = match name.as_str() {
                 "p1" => jobs::measure(&cluster, 64, 1, span).await?,
                 "p2" => jobs::measure(&cluster, 64, 100, span).await?,
                 "p3" => candidates::measure(&cluster, span).await?,
                 "p4" => import::measure(&cluster, span).await?,
+                "p6" => {
+                    let few = leases::Load { jobs: 1000, queues: 1, hosts: 0 };
+                    let many = leases::Load { jobs: 1_000_000, queues: 1000, hosts: 10_000 };
+                    let mut sample = leases::measure(&cluster, few, span).await?;
+                    cluster.stop().await?;
+                    cluster = Cluster::start(args.dir.as_deref()).await?;
+                    sample.extend(leases::measure(&cluster, many, span).await?);
+                    sample
+                }
                 _ => latency::measure(&cluster, span).await?,
             };
             cluster.stop().await?;
