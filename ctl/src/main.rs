@@ -17,5 +17,9 @@ mod view;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // `local run` starts jobs, each below a supervisor, which is this program again.
+    if let Some(ended) = orch_local::take_over() {
+        return ended;
+    }
     command::run(std::env::args_os())
 }

@@ -11,5 +11,7 @@ mod run;
 mod submit;
 
 pub use cluster::{Cluster, ClusterOptions, Kinds, worker_kinds};
+/// To be called first in a program that runs a local cluster: it may have been started to supervise a job.
+pub use orch_worker::supervise::take_over;
 pub use progress::Progress;
 pub use run::{Ended, LocalError, RunOptions, RunResult, Summary, run};

@@ -12,7 +12,7 @@ use orch_core::id::WorkerId;
 use orch_worker::config::Server;
 use orch_worker::config::file::{self, LogFormat};
 use orch_worker::config::merge::{Effective, Settings, merge};
-use orch_worker::{CancellationToken, WorkerError, hardware};
+use orch_worker::{CancellationToken, WorkerError, hardware, supervise};
 use tracing::{info, warn};
 
 /// Leases jobs from an Orch orchestrator, computes them, and streams the results back.
@@ -114,6 +114,9 @@ fn time(text: &str) -> Result<Duration, String> {
 struct Usage(String);
 
 fn main() -> ExitCode {
+    if let Some(ended) = supervise::take_over() {
+        return ended;
+    }
     let Cli { flags, command } = Cli::parse();
     let result = match command {
         Some(Command::Hwdetect { output }) => hwdetect(output),
@@ -168,6 +171,7 @@ fn config(command: ConfigCommand, settings: &Effective) -> anyhow::Result<()> {
 
 fn work(settings: Effective) -> anyhow::Result<()> {
     start_log(&settings)?;
+    supervise::adopt_orphans();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let ended = runtime.block_on(async {
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use orch_core::id::{Kind, NameError, WorkerId};
 
+pub use crate::supervise::Limits;
+
 pub mod file;
 pub mod merge;
 mod show;
@@ -156,8 +158,14 @@ pub struct ProcessConfig {
     pub argv: Vec<String>,
     /// Where it runs. None: where the worker runs.
     pub cwd: Option<PathBuf>,
-    /// Variables added to the worker's own environment.
+    /// Variables that it gets besides the few that every process needs.
     pub env: BTreeMap<String, String>,
+    /// Names of variables that it gets from the worker's own environment.
+    pub pass_env: Vec<String>,
+    /// What it may use.
+    pub limits: Limits,
+    /// A directory of control groups (version 2) that the worker may make others in: one for each job.
+    pub cgroup: Option<PathBuf>,
     /// How long a job may run if the job itself says nothing. None: without limit.
     pub timeout: Option<Duration>,
     /// How long between SIGTERM and SIGKILL.
@@ -175,6 +183,9 @@ impl ProcessConfig {
             argv,
             cwd: None,
             env: BTreeMap::new(),
+            pass_env: Vec::new(),
+            limits: Limits::default(),
+            cgroup: None,
             timeout: None,
             stop_grace: Duration::from_secs(5),
             max_line_bytes: 64 << 10,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::file::LogFormat;
 use super::merge::Effective;
-use super::{ProcessConfig, RunnerConfig, ServeConfig, WorkerConfig};
+use super::{Limits, ProcessConfig, RunnerConfig, ServeConfig, WorkerConfig};
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +62,18 @@ fn runner(runner: &RunnerConfig) -> Result<String, fmt::Error> {
 }
 
 fn process(text: &mut String, config: &ProcessConfig) -> fmt::Result {
-    let ProcessConfig { argv, cwd, env, timeout, stop_grace, max_line_bytes, max_output_bytes } = config;
+    let ProcessConfig {
+        argv,
+        cwd,
+        env,
+        pass_env,
+        limits,
+        cgroup,
+        timeout,
+        stop_grace,
+        max_line_bytes,
+        max_output_bytes,
+    } = config;
     writeln!(text, "    argv: {}", list(argv))?;
     if let Some(cwd) = cwd {
         writeln!(text, "    cwd: {}", quoted(&cwd.to_string_lossy()))?;
@@ -73,11 +84,27 @@ fn process(text: &mut String, config: &ProcessConfig) -> fmt::Result {
             writeln!(text, "      {}: {}", quoted(name), quoted(value))?;
         }
     }
+    if !pass_env.is_empty() {
+        writeln!(text, "    pass_env: {}", list(pass_env))?;
+    }
+    if !limits.is_empty() {
+        writeln!(text, "    limits: {{{}}}", self::limits(limits).join(", "))?;
+    }
+    if let Some(cgroup) = cgroup {
+        writeln!(text, "    cgroup: {}", quoted(&cgroup.to_string_lossy()))?;
+    }
     if let Some(timeout) = timeout {
         writeln!(text, "    timeout: {}", span(*timeout))?;
     }
     writeln!(text, "    stop_grace: {}", span(*stop_grace))?;
     writeln!(text, "    max_line_bytes: {max_line_bytes}\n    max_output_bytes: {max_output_bytes}")
+}
+
+fn limits(limits: &Limits) -> Vec<String> {
+    let Limits { memory, cpu_time, open_files, processes, file_size } = limits;
+    let numbers = [("memory", memory), ("open_files", open_files), ("processes", processes), ("file_size", file_size)];
+    let numbers = numbers.iter().filter_map(|(name, bound)| bound.map(|bound| format!("{name}: {bound}")));
+    numbers.chain(cpu_time.map(|time| format!("cpu_time: {}", span(time)))).collect()
 }
 
 fn span(duration: Duration) -> String {
@@ -111,7 +138,8 @@ labels: {zone: 'a \"b\": c'}
 give_up_after: 1m
 kinds:
   zeta-zeros: {runner: builtin}
-  x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, timeout: 1m 30s}
+  x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, pass_env: [B], timeout: 1m 30s, cgroup: /sys/fs/cgroup/orch,
+      limits: {memory: 1GiB, cpu_time: 90s, open_files: 64, processes: 8, file_size: 2MiB}}
   y: {runner: serve, argv: [y]}
 ";
         let path = Path::new("/etc/w.yaml");

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod examples;
+mod hostile;
 mod life;
 mod program;
 mod runners;

@@ -10,7 +10,7 @@ use orch_core::id::{Kind, WorkerId};
 use serde_saphyr::Spanned;
 
 use super::super::yaml::Node;
-use super::super::{Builtin, ProcessConfig, RunnerConfig, ServeConfig, Server, ServerError};
+use super::super::{Builtin, Limits, ProcessConfig, RunnerConfig, ServeConfig, Server, ServerError};
 use super::{Fault, FileConfig, LogFormat, bytes, duration, level};
 
 type Value = Spanned<Node>;
@@ -206,6 +206,9 @@ impl<'a> Reader<'a> {
             // Relative to the file, so that a configuration and its runners can be moved together.
             cwd: cwd.map(|cwd| self.folder.join(cwd)),
             env: fields.take("env").map(|(path, value)| self.texts(&path, value)).unwrap_or_default(),
+            pass_env: fields.take("pass_env").map(|(path, value)| self.names(&path, value)).unwrap_or_default(),
+            limits: fields.take("limits").map(|(path, value)| self.limits(&path, value)).unwrap_or_default(),
+            cgroup: self.parsed(fields, "cgroup", PathBuf::from_str),
             timeout: self.parsed(fields, "timeout", duration),
             stop_grace: self.parsed(fields, "stop_grace", duration).unwrap_or(defaults.stop_grace),
             max_line_bytes: self
@@ -215,6 +218,25 @@ impl<'a> Reader<'a> {
             max_output_bytes: self.parsed(fields, "max_output_bytes", bytes).unwrap_or(defaults.max_output_bytes),
         };
         argv.map(|_| process)
+    }
+
+    fn limits(&mut self, path: &str, value: &Value) -> Limits {
+        let Some(mut fields) = self.fields(path, value) else { return Limits::default() };
+        let f = &mut fields;
+        let count = |text: &str| text.parse().ok().filter(|&count| count > 0).ok_or("must be a whole number from 1");
+        let limits = Limits {
+            memory: self.parsed(f, "memory", bytes),
+            cpu_time: self.parsed(f, "cpu_time", duration),
+            open_files: self.parsed(f, "open_files", count),
+            processes: self.parsed(f, "processes", count),
+            file_size: self.parsed(f, "file_size", bytes),
+        };
+        self.refuse_rest(fields);
+        limits
+    }
+
+    fn names(&mut self, path: &str, value: &Value) -> Vec<String> {
+        self.list(path, value).into_iter().map(|(_, name)| name).collect()
     }
 
     /// The fields of a map; a fault and None if the value is none or a key stands twice.

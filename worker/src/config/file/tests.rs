@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Builtin, ProcessConfig, ServeConfig};
+use crate::config::{Builtin, Limits, ProcessConfig, ServeConfig};
 
 fn faults(text: &str) -> String {
     parse(Path::new("/etc/orch/worker.yaml"), text).unwrap_err().to_string()
@@ -27,6 +27,8 @@ kinds:
     argv: [python3, x.py, --n, 5]
     timeout: 60s
     env: {MODE: fast}
+    pass_env: [CUDA_HOME]
+    limits: {memory: 4GiB, processes: 64}
     cwd: run
     stop_grace: 1s
     max_line_bytes: 1MiB
@@ -44,6 +46,9 @@ kinds:
         stop_grace: Duration::from_secs(1),
         max_line_bytes: 1 << 20,
         max_output_bytes: 2 << 30,
+        pass_env: vec!["CUDA_HOME".to_owned()],
+        limits: Limits { memory: Some(4 << 30), processes: Some(64), ..Limits::default() },
+        cgroup: None,
     };
     let model = ServeConfig {
         process: ProcessConfig::new(vec!["./model".to_owned()]),
@@ -103,7 +108,7 @@ keep_bytes: 16 MB
 /etc/orch/worker.yaml:4: grace: \"soon\" is not a length of time: write it like 30s, 10m or 1h 30m
 /etc/orch/worker.yaml:6: kinds.a b: kind \"a b\" is not a name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - / and start with a letter or digit
 /etc/orch/worker.yaml:8: kinds.thumbs.argv: is missing: name the program and its arguments, like [python3, x.py]
-/etc/orch/worker.yaml:9: kinds.thumbs.timout: is not a key here; there are: runner, argv, cwd, env, timeout, stop_grace, max_line_bytes, max_output_bytes
+/etc/orch/worker.yaml:9: kinds.thumbs.timout: is not a key here; there are: runner, argv, cwd, env, pass_env, limits, cgroup, timeout, stop_grace, max_line_bytes, max_output_bytes
 /etc/orch/worker.yaml:11: kinds.model.runner: \"exec\" is no runner: say builtin, command or serve
 /etc/orch/worker.yaml:12: kinds.none: names no runner: say `runner:` builtin, command or serve
 /etc/orch/worker.yaml:13: kinds.shell.argv: must be a list, but is a single value
