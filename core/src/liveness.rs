@@ -50,6 +50,8 @@ pub struct Worker<H> {
     /// What is wanted of it.
     pub order: Order,
     seen: Tick,
+    /// Whether [`Liveness::newly_stale`] named it and it was not heard of since.
+    named_stale: bool,
 }
 
 /// Progress of a lease, as its worker reports it.
@@ -89,14 +91,26 @@ pub struct Liveness<H> {
     /// Time that the engine stood still, taken out of every tick.
     stalled: Span,
     workers: BTreeMap<WorkerId, Worker<H>>,
+    /// No worker becomes stale before this: there are thousands, and the engine asks with every batch.
+    none_stale_until: Tick,
     watches: BTreeMap<LeaseId, Watch>,
     due: BTreeSet<(Tick, LeaseId)>,
+    /// The watched leases of each worker that has any.
+    held: BTreeMap<WorkerId, BTreeSet<LeaseId>>,
 }
 
 impl<H> Liveness<H> {
     /// No workers yet.
     pub fn new(stale_after: Span) -> Self {
-        Self { stale_after, stalled: Span(0), workers: BTreeMap::new(), watches: BTreeMap::new(), due: BTreeSet::new() }
+        Self {
+            stale_after,
+            stalled: Span(0),
+            workers: BTreeMap::new(),
+            none_stale_until: Tick(u64::MAX),
+            watches: BTreeMap::new(),
+            due: BTreeSet::new(),
+            held: BTreeMap::new(),
+        }
     }
 
     /// Takes a stall of the engine out of the clock.
@@ -112,8 +126,10 @@ impl<H> Liveness<H> {
     /// Makes a worker known, or takes its new description; what was ordered of it stays only if it is still running.
     pub fn register(&mut self, id: WorkerId, registration: Registration<H>, now: Now) {
         let seen = self.clock(now.tick);
-        let worker = Worker { registration, registered_at: now.wall, seen_at: now.wall, order: Order::Run, seen };
+        let (registered_at, seen_at, order) = (now.wall, now.wall, Order::Run);
+        let worker = Worker { registration, registered_at, seen_at, order, seen, named_stale: false };
         self.workers.insert(id, worker);
+        self.none_stale_until = self.none_stale_until.min(seen.plus(self.stale_after));
     }
 
     /// Notes that a worker was heard of. None if it is unknown and should register.
@@ -122,6 +138,8 @@ impl<H> Liveness<H> {
         let worker = self.workers.get_mut(id)?;
         worker.seen = seen;
         worker.seen_at = now.wall;
+        worker.named_stale = false;
+        self.none_stale_until = self.none_stale_until.min(seen.plus(self.stale_after));
         Some(worker.order)
     }
 
@@ -145,6 +163,25 @@ impl<H> Liveness<H> {
         self.clock(tick).since(worker.seen) > self.stale_after
     }
 
+    /// The workers that have been silent for too long and were not named here since they were last heard of.
+    pub fn newly_stale(&mut self, tick: Tick) -> Vec<WorkerId> {
+        let clock = self.clock(tick);
+        if clock <= self.none_stale_until {
+            return Vec::new();
+        }
+        let mut stale = Vec::new();
+        self.none_stale_until = Tick(u64::MAX);
+        for (id, worker) in self.workers.iter_mut().filter(|(_, worker)| !worker.named_stale) {
+            if clock.since(worker.seen) > self.stale_after {
+                worker.named_stale = true;
+                stale.push(id.clone());
+            } else {
+                self.none_stale_until = self.none_stale_until.min(worker.seen.plus(self.stale_after));
+            }
+        }
+        stale
+    }
+
     /// Watches a lease from now on: granted, or found open at a start.
     pub fn watch(&mut self, lease: LeaseId, worker: WorkerId, ttl: Span, timeout: Option<Span>, tick: Tick) {
         let clock = self.clock(tick);
@@ -152,14 +189,20 @@ impl<H> Liveness<H> {
         let deadline = clock.plus(ttl);
         self.unwatch(lease);
         self.due.insert((first(deadline, timeout), lease));
+        self.held.entry(worker.clone()).or_default().insert(lease);
         self.watches
             .insert(lease, Watch { worker, since: clock, ttl, deadline, timeout, progress: Progress::default() });
     }
 
     /// Stops watching a lease that has ended.
     pub fn unwatch(&mut self, lease: LeaseId) {
-        if let Some(watch) = self.watches.remove(&lease) {
-            self.due.remove(&(first(watch.deadline, watch.timeout), lease));
+        let Some(watch) = self.watches.remove(&lease) else { return };
+        self.due.remove(&(first(watch.deadline, watch.timeout), lease));
+        if let Some(held) = self.held.get_mut(&watch.worker) {
+            held.remove(&lease);
+            if held.is_empty() {
+                self.held.remove(&watch.worker);
+            }
         }
     }
 
@@ -203,7 +246,7 @@ impl<H> Liveness<H> {
 
     /// The leases that a worker holds, as far as they are watched, oldest first.
     pub fn held_by(&self, worker: &WorkerId) -> impl Iterator<Item = LeaseId> {
-        self.watches.iter().filter(move |(_, watch)| watch.worker == *worker).map(|(lease, _)| *lease)
+        self.held.get(worker).into_iter().flatten().copied()
     }
 
     /// The leases that are watched, oldest first.
@@ -254,6 +297,24 @@ mod tests {
         assert!(!liveness.is_stale(&liveness.workers()[&worker], Tick(620_000)));
         assert!(liveness.is_stale(&liveness.workers()[&worker], Tick(620_001)));
         assert_eq!(liveness.overdue(Tick(501_001)), [Due::Ttl(lease)]);
+    }
+
+    #[test]
+    fn a_silent_worker_is_named_once_until_it_is_heard_of() {
+        let (mut liveness, worker, lease) = setup();
+        let other = WorkerId::new("x").unwrap();
+        let stale_at = |tick: u64| Tick(STALE_AFTER.0 + tick);
+        assert!(liveness.newly_stale(stale_at(0)).is_empty());
+        liveness.register(other.clone(), Registration::default(), at(500));
+        assert_eq!(liveness.newly_stale(stale_at(1)), [worker.clone()]);
+        assert!(liveness.newly_stale(stale_at(500)).is_empty());
+        assert_eq!(liveness.newly_stale(stale_at(501)), [other]);
+        liveness.seen(&worker, at(stale_at(600).0));
+        assert!(liveness.newly_stale(Tick(2 * STALE_AFTER.0 + 600)).is_empty());
+        assert_eq!(liveness.newly_stale(Tick(2 * STALE_AFTER.0 + 601)), [worker.clone()]);
+        assert_eq!(liveness.held_by(&worker).collect::<Vec<_>>(), [lease]);
+        liveness.unwatch(lease);
+        assert_eq!(liveness.held_by(&worker).count(), 0);
     }
 
     #[test]

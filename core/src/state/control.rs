@@ -1,7 +1,7 @@
 //! What people do to jobs and queues: cancel, retry, pause, resume.
 
 use super::{Decision, Job, JobState, Refusal, State};
-use crate::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
+use crate::id::{JobId, Kind, QueueName, WorkerId};
 use crate::record::{CancelCause, Event, FailureClass, MAX_MESSAGE_CHARS};
 use crate::time::Timestamp;
 
@@ -128,10 +128,5 @@ impl State {
             return Ok(Decision::nothing(()));
         }
         Ok(Decision { events: vec![Event::QueueResumed { queue: queue.clone() }], answer: () })
-    }
-
-    /// The leases that a worker holds, oldest first.
-    pub fn leases_of(&self, worker: &WorkerId) -> Vec<LeaseId> {
-        self.leases.iter().filter(|(_, held)| held.worker == *worker).map(|(id, _)| *id).collect()
     }
 }

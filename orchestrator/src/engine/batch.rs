@@ -186,18 +186,14 @@ impl Engine {
                 }
             }
         }
-        let stale = |worker: &&WorkerId| {
-            self.liveness.workers().get(*worker).is_some_and(|known| self.liveness.is_stale(known, now.tick))
-        };
-        let lost: Vec<WorkerId> = self.liveness.workers().keys().filter(stale).cloned().collect();
-        for worker in lost {
+        for worker in self.liveness.newly_stale(now.tick) {
             self.end_leases_of(&worker, ExpiryCause::WorkerStale, now);
         }
     }
 
     /// Ends every lease of a worker; returns how many.
     pub(crate) fn end_leases_of(&mut self, worker: &WorkerId, cause: ExpiryCause, now: Now) -> u64 {
-        let leases = self.state.leases_of(worker);
+        let leases: Vec<LeaseId> = self.liveness.held_by(worker).collect();
         let count = leases.len() as u64;
         for lease in leases {
             self.end_lease(lease, cause, now);

@@ -44,7 +44,7 @@ impl Queue {
         let mut batch = std::mem::take(&mut self.urgent);
         let fit = most(self.each);
         // Nobody waits for them any more: they cost nothing and count for nothing.
-        while batch.len() < MAX_BATCH && self.others.front().is_some_and(|command| command.is_abandoned()) {
+        while self.others.front().is_some_and(|command| command.is_abandoned()) {
             self.others.pop_front();
         }
         batch.extend(self.others.drain(..fit.min(self.others.len())));

@@ -142,7 +142,7 @@ impl Run {
     }
 
     fn register(&mut self) -> Result<(), String> {
-        let leases = self.engine.state().leases_of(&self.worker);
+        let leases = self.engine.liveness().held_by(&self.worker).collect::<Vec<_>>();
         let registration = WorkerRegistration { kinds: "roots".parse().into_iter().collect(), ..Default::default() };
         let worker = self.worker.clone();
         let command = RegisterWorker { worker, registration, leases, last_receipt: None, uptime: Span(0) };

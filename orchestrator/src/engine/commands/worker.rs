@@ -66,7 +66,8 @@ impl Command for RegisterWorker {
             return Step::Answer(Err(RegisterRefusal::RolledBack { worker, seq }));
         }
         engine.liveness.register(self.worker.clone(), self.registration.clone(), now);
-        for lease in engine.state.leases_of(&self.worker) {
+        let held: Vec<LeaseId> = engine.liveness.held_by(&self.worker).collect();
+        for lease in held {
             if self.leases.contains(&lease) {
                 continue;
             }
@@ -292,7 +293,7 @@ impl Command for DeregisterWorker {
     const WRITES: bool = true;
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<()> {
-        let leases = engine.state.leases_of(&self.worker);
+        let leases: Vec<LeaseId> = engine.liveness.held_by(&self.worker).collect();
         let decision = engine.state.release(&self.worker, &leases);
         engine.record(decision, now);
         engine.liveness.forget(&self.worker);
