@@ -53,16 +53,7 @@ pub(crate) fn read(dir: &dyn Dir) -> io::Result<Option<Result<Identity, Fault>>>
 /// Writes LEDGER_ID, durable together with its entry in the directory.
 pub(crate) fn create(dir: &dyn Dir, ledger: &str, format: u32) -> io::Result<Identity> {
     let identity = Identity { ledger: ledger.to_owned(), format };
-    match dir.remove(layout::LEDGER_ID_TMP) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let file = dir.create_new(layout::LEDGER_ID_TMP)?;
-    disk::write_all_at(&*file, encode(&identity).as_bytes(), 0)?;
-    file.sync_all()?;
-    dir.rename(layout::LEDGER_ID_TMP, layout::LEDGER_ID)?;
-    dir.sync_dir("")?;
+    disk::replace_file(dir, layout::LEDGER_ID, encode(&identity).as_bytes())?;
     Ok(identity)
 }
 

@@ -10,10 +10,12 @@ pub use health::Standing;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use orch_core::id::Seq;
 use orch_core::time::Span;
+use orch_ledger::disk::real::RealDir;
 use orch_ledger::{OpenError, OpenOptions, RecoveryReport};
 use orch_proto::DESCRIPTORS;
 use orch_proto::v1::admin_service_server::AdminServiceServer;
@@ -246,9 +248,8 @@ async fn open(config: &OrchestratorConfig, clock: Clock) -> Result<(OpenedEngine
     let opening = tokio::task::spawn_blocking(move || {
         let mut opened = Engine::open(&data, options, stale_after, now)?;
         opened.engine.keep_home(&data).map_err(|source| StartError::Home { dir: data.clone(), source })?;
-        let file = data.join(rollback::FILE);
-        let kept = opened.engine.keep_rollback(file.clone(), accepted);
-        kept.map_err(|source| StartError::Rollback { file, source })?;
+        let kept = opened.engine.keep_rollback(Arc::new(RealDir::new(&data)), accepted);
+        kept.map_err(|source| StartError::Rollback { file: data.join(rollback::FILE), source })?;
         let replayed_in = clock.now().tick.since(now.tick);
         let state = opened.engine.state();
         let started = Started {

@@ -167,6 +167,21 @@ pub fn read_file(dir: &dyn Dir, name: &str, limit: usize) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
+/// Writes a small file as a whole, in the place of what has its name: whoever reads it later, also after a power loss, finds
+/// all of the old bytes or all of the new. When it returns the new ones are durable.
+///
+/// # Errors
+/// As the system says. The file is then the old one or the new one; `{name}.tmp` may be left and is written over next time.
+pub fn replace_file(dir: &dyn Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = format!("{name}.tmp");
+    let file = dir.open(&temporary, Access::Create)?;
+    file.set_len(0)?;
+    write_all_at(&*file, bytes, 0)?;
+    file.sync_all()?;
+    dir.rename(&temporary, name)?;
+    dir.sync_dir(name.rsplit_once('/').map_or("", |(parent, _)| parent))
+}
+
 /// Whether an error says that the disk, the quota or the largest file size is used up. All three get the same
 /// treatment: the bytes are taken back and the ledger waits for space.
 pub fn is_no_space(error: &io::Error) -> bool {

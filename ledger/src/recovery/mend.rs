@@ -76,13 +76,7 @@ fn write_again(file: &dyn File, mut at: u64, end: u64) -> io::Result<()> {
 fn put_away(dir: &dyn Dir, segment: &str, offset: u64, torn: &Torn) -> io::Result<Quarantined> {
     let stem = segment.trim_start_matches("ledger/").trim_end_matches(".jsonl");
     let file_name = format!("{}/{stem}-{offset}.torn", layout::QUARANTINE);
-    let temporary = format!("{file_name}.tmp");
-    let file = dir.open(&temporary, Access::Create)?;
-    file.set_len(0)?;
-    disk::write_all_at(&*file, &torn.bytes, 0)?;
-    file.sync_all()?;
-    dir.rename(&temporary, &file_name)?;
-    dir.sync_dir(layout::QUARANTINE)?;
+    disk::replace_file(dir, &file_name, &torn.bytes)?;
     Ok(Quarantined {
         file: file_name,
         segment: segment.to_owned(),

@@ -5,13 +5,13 @@
 //! any more until a person decides: puts the newer copy back, or starts once with `--accept-rollback` and accepts that
 //! what is missing is lost. What was found is kept beside the ledger, in [`FILE`]: a restart alone decides nothing.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io;
+use std::sync::Arc;
 
 use orch_core::id::{LeaseId, Seq};
 use orch_core::receipt::Receipt;
 use orch_core::time::Now;
+use orch_ledger::disk::{self, Dir};
 use serde::{Deserialize, Serialize};
 
 use super::{Command, Engine, Step};
@@ -38,7 +38,7 @@ pub struct Missing {
 /// What is known of a rollback.
 #[derive(Debug, Default)]
 pub(super) struct Rollback {
-    file: Option<PathBuf>,
+    dir: Option<Arc<dyn Dir>>,
     /// Receipts for records up to this one that are not known are accepted as lost.
     accepted: Seq,
     missing: Option<Missing>,
@@ -58,10 +58,10 @@ impl Rollback {
             return;
         }
         tracing::error!("{missing}");
-        if let Some(file) = &self.file
-            && let Err(error) = keep(file, &missing)
+        if let Some(dir) = &self.dir
+            && let Err(error) = keep(&**dir, &missing)
         {
-            tracing::error!(%error, "this could not be kept in {}: a restart would forget it", file.display());
+            tracing::error!(%error, "this could not be kept in {FILE}: a restart would forget it");
         }
         self.set(missing);
     }
@@ -72,10 +72,16 @@ impl Rollback {
     }
 }
 
-fn keep(file: &PathBuf, missing: &Missing) -> io::Result<()> {
-    let mut written = File::create(file)?;
-    written.write_all(&serde_json::to_vec(missing)?)?;
-    written.sync_all()
+fn keep(dir: &dyn Dir, missing: &Missing) -> io::Result<()> {
+    disk::replace_file(dir, FILE, &serde_json::to_vec(missing)?)
+}
+
+fn kept(dir: &dyn Dir) -> io::Result<Option<Missing>> {
+    match disk::read_file(dir, FILE, 4096) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a receipt, or a lease, says of the ledger.
@@ -126,20 +132,16 @@ impl Command for Present {
 }
 
 impl Engine {
-    /// Keeps in `file` what is found of a rollback, and takes up what was found before. Receipts for records up to
+    /// Keeps in [`FILE`] what is found of a rollback, and takes up what was found before. Receipts for records up to
     /// `accepted` that are not known count as lost.
     ///
     /// # Errors
     /// If the file is there and cannot be read or removed.
-    pub fn keep_rollback(&mut self, file: PathBuf, accepted: Seq) -> io::Result<()> {
-        let found = match fs::read(&file) {
-            Ok(bytes) => Some(serde_json::from_slice::<Missing>(&bytes)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        match found {
+    pub fn keep_rollback(&mut self, dir: Arc<dyn Dir>, accepted: Seq) -> io::Result<()> {
+        match kept(&*dir)? {
             Some(missing) if missing.seq <= accepted => {
-                fs::remove_file(&file)?;
+                dir.remove(FILE)?;
+                dir.sync_dir("")?;
                 tracing::warn!(seq = missing.seq.0, "the rollback was accepted: what is missing is lost");
             }
             Some(missing) => {
@@ -149,12 +151,45 @@ impl Engine {
             None => {}
         }
         self.rollback.accepted = accepted;
-        self.rollback.file = Some(file);
+        self.rollback.dir = Some(dir);
         Ok(())
     }
 
     /// The newest receipt that was presented and that this ledger did not give, if nobody decided yet.
     pub fn missing(&self) -> Option<&Missing> {
         self.rollback.missing.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orch_ledger::disk::memory::{MemoryDir, Mishap, Random, errno};
+
+    use super::*;
+
+    fn missing(seq: u64) -> Missing {
+        Missing { holder: "worker w1".to_owned(), seq: Seq(seq), last: Seq(1) }
+    }
+
+    #[test]
+    fn a_finding_is_kept_whole_or_not_at_all() {
+        let dir = MemoryDir::new();
+        dir.create_dir("").unwrap();
+        keep(&dir, &missing(5)).unwrap();
+        // At every call of the second the process ends, or the power does.
+        for seed in 0..200 {
+            let dir = dir.copy();
+            let mut calls = 0;
+            dir.set_hook(move |_, _| {
+                calls += 1;
+                (calls == seed % 8).then_some(Mishap::Error(errno::EIO))
+            });
+            let done = keep(&dir, &missing(9)).is_ok();
+            dir.clear_hook();
+            for after in [dir.kill(), dir.power_loss(&mut Random::new(seed))] {
+                let seq = kept(&after).unwrap().unwrap().seq.0;
+                assert!(seq == 9 || (seq == 5 && !done), "seed {seed}: {seq}");
+            }
+        }
     }
 }
