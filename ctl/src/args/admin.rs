@@ -23,6 +23,23 @@ pub struct StatsArgs {
     pub interval: Span,
 }
 
+/// Watch the cluster at work: queues, workers, rates, rejections
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Watch the cluster at work: jobs, candidates and records by the second, the busiest queues, and what each \
+        worker works on. On a terminal it is drawn anew until q or Ctrl-C; elsewhere one look is printed after the other.",
+    after_help = "Examples:\n  orchctl top\n  orchctl top --interval 500ms\n  orchctl top --count 2 -o json | tail -1 | jq .rates"
+)]
+pub struct TopArgs {
+    /// How often it looks
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub interval: Span,
+
+    /// Print so many looks and end; the first has no rates
+    #[arg(short = 'n', long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
 /// What to do with queues.
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {

@@ -13,7 +13,7 @@ mod values;
 
 pub use admin::{
     CompletionArgs, ConfigCommand, ContractCommand, ContractTestArgs, ImportLegacyArgs, QueueCommand, StateCommand,
-    StateExportArgs, StatsArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
+    StateExportArgs, StatsArgs, TopArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
 };
 pub use backup::{BackupArgs, RestoreArgs};
 pub use compact::CompactArgs;
@@ -85,6 +85,7 @@ pub enum Command {
     Import(ImportArgs),
     Run(RunArgs),
     Stats(StatsArgs),
+    Top(TopArgs),
     RetryFailed(RetryFailedArgs),
     /// Look at jobs, wait for them, cancel them, read their logs
     #[command(subcommand)]

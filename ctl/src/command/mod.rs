@@ -21,6 +21,7 @@ mod retry;
 mod state;
 mod stats;
 mod submit;
+mod top;
 mod worker;
 
 use std::ffi::OsString;
@@ -102,6 +103,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Import(args) => import::run(context, args).await,
         Command::Run(args) => drain::run(context, &args).await,
         Command::Stats(args) => stats::run(context, &args).await,
+        Command::Top(args) => top::run(context, &args).await,
         Command::RetryFailed(args) => retry::run(context, args).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Queue(command) => queue::run(context, command).await,

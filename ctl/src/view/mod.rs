@@ -23,6 +23,7 @@ mod snapshots;
 mod stats;
 mod submit;
 mod time;
+mod top;
 mod verdict;
 mod worker;
 
@@ -44,5 +45,6 @@ pub use settings::SettingsView;
 pub use stats::{LedgerView, StatsView};
 pub use submit::{ActionView, DryRunView, EnqueuedView, SubmitView};
 pub use time::{ago, some_text, some_time, span};
+pub use top::TopView;
 pub use verdict::{TestView, VerdictView};
 pub use worker::{CleanupView, DrainView, WorkerView, WorkersView};

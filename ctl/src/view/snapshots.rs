@@ -196,6 +196,19 @@ fn the_cluster() {
 }
 
 #[test]
+fn the_cluster_at_work() {
+    let before = StatsView::new(stats(), PAGE.now).unwrap();
+    let mut now = before.clone();
+    now.jobs.done += 8;
+    now.queues[0].jobs.done += 8;
+    (now.candidates.accepted, now.candidates.rejected) = (now.candidates.accepted + 8000, now.candidates.rejected + 1);
+    now.attempts.leases_granted += 9;
+    now.ledger.seq += 8024;
+    let over = orch_core::time::Span(2000);
+    insta::assert_snapshot!(shown(&TopView::new(now, Some((&before, over)), vec![worker().into()])));
+}
+
+#[test]
 fn an_empty_cluster() {
     insta::assert_snapshot!(shown(&StatsView::new(v1::StatsResponse::default(), PAGE.now).unwrap()));
 }

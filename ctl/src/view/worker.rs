@@ -107,7 +107,7 @@ impl From<v1::WorkerStatus> for WorkerView {
 }
 
 impl WorkerView {
-    fn status_cell(&self) -> Cell {
+    pub(super) fn status_cell(&self) -> Cell {
         let tint = match self.status {
             "live" => Tint::Good,
             "stale" => Tint::Bad,

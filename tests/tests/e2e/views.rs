@@ -52,6 +52,9 @@ fn the_numbers_have_the_names_that_scripts_rely_on() {
     assert!(cluster.stats()["oldest_ready_age_ms"].is_u64());
 
     // The same numbers after a restart, as far as they are facts and not connections.
+    let looks = cluster.ctl(&["top", "--count", "2", "--interval", "100ms", "-o", "json"]).ok().jsonl();
+    assert_eq!((looks.len(), looks[0]["rates"].is_null()), (2, true));
+    assert!(looks[1]["rates"]["accepted_per_s"].is_number() && looks[1]["workers"].is_array(), "{}", looks[1]);
     let before = cluster.stats();
     cluster.kill9();
     cluster.restart();
