@@ -108,8 +108,44 @@ async fn the_metrics_follow_a_job_through_its_life() {
 fn documented_are(text: &str) {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let told: BTreeSet<&str> = types.map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(told, documented());
+}
+
+fn documented() -> BTreeSet<&'static str> {
     let page = include_str!("../../../docs/metrics.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| !row.starts_with('/'));
-    let documented: BTreeSet<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
-    assert_eq!(told, documented);
+    rows.map(|row| row.split('`').next().unwrap()).collect()
+}
+
+/// Every `expr` of a tree, wherever it stands.
+fn expressions<'v>(value: &'v serde_json::Value, found: &mut Vec<&'v str>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            found.extend(map.get("expr").and_then(serde_json::Value::as_str));
+            map.values().for_each(|value| expressions(value, found));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|value| expressions(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let alerts: serde_json::Value = serde_saphyr::from_str(include_str!("../../../monitoring/alerts.yaml")).unwrap();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../monitoring/dashboard.json")).unwrap();
+    let documented = documented();
+    for (file, least) in [(&alerts, 9), (&dashboard, 30)] {
+        let mut found = Vec::new();
+        expressions(file, &mut found);
+        assert!(found.len() >= least, "{found:?}");
+        for expression in found {
+            let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            for word in words.filter(|word| word.starts_with("orch_") || word.starts_with("process_")) {
+                let suffixes = ["_total", "_bucket", "_sum", "_count"];
+                let name = suffixes.iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word);
+                assert!(documented.contains(name), "{name} in {expression}");
+            }
+        }
+    }
 }
