@@ -172,7 +172,7 @@ impl Compactor {
                 }
             }
             Event::ContractRegistered(spec) => self.contracts.register(seq, *spec),
-            Event::LeaseGranted { job, attempt, worker, contract: _, expected: _ } => {
+            Event::LeaseGranted { job, attempt, worker, contract: _, expected: _, variant: _ } => {
                 self.leases.grant(job, LeaseId(seq), attempt, worker);
                 Ok(())
             }

@@ -28,7 +28,7 @@ impl Run {
     fn new(jobs: usize, queues: usize, hosts: usize, limits: bool) -> Self {
         let kind: Kind = "k".parse().expect("a name");
         let worker: WorkerId = "w".parse().expect("a name");
-        let request = LeaseRequest { worker, kinds: vec![kind.clone()], max: 1 };
+        let request = LeaseRequest::new(worker, vec![kind.clone()], 1);
         let mut run = Self { state: State::default(), request, leases: std::collections::VecDeque::new() };
         let queue = |n: usize| format!("q{n}").parse().expect("a name");
         let limit = |text: &str, max| LimitSpec::max(text.parse().expect("a limit"), max);

@@ -3,6 +3,8 @@
 //! A look at the state and at the workers that are registered; it decides nothing. Every reason that holds is given,
 //! the one that a person can do most about first.
 
+mod resources;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
@@ -10,8 +12,10 @@ use crate::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
 use crate::limit::LimitTarget;
 use crate::liveness::{Liveness, Order, Worker};
 use crate::record::FailureClass;
+use crate::resource::{Offer as Offered, Requirements};
 use crate::state::{Hold, JobState, State};
 use crate::time::{Now, Timestamp};
+use resources::Standing;
 
 /// One reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +103,20 @@ pub enum Why {
         /// The jobs that they run together.
         leases: u64,
     },
+    /// No worker that offers its kind could run it, whatever else it runs.
+    NoFit {
+        /// The kind.
+        kind: Kind,
+        /// What it requires, and what the workers lack.
+        lacking: String,
+    },
+    /// Workers could run it, but what it needs of them is in use.
+    ResourcesTaken {
+        /// What it needs, in words.
+        needs: String,
+        /// How many workers could run it.
+        workers: u64,
+    },
     /// Jobs of its queue and kind go first.
     Behind {
         /// How many.
@@ -125,6 +143,8 @@ impl Why {
             Self::RateSpent { .. } => "rate_spent",
             Self::NoWorker { .. } => "no_worker",
             Self::WorkersFull { .. } => "workers_full",
+            Self::NoFit { .. } => "no_fit",
+            Self::ResourcesTaken { .. } => "resources_taken",
             Self::Behind { .. } => "behind",
             Self::Next => "next",
             Self::OtherQueues => "other_queues",
@@ -167,6 +187,13 @@ impl fmt::Display for Why {
             Self::WorkersFull { kind, workers, leases } => {
                 write!(f, "every worker that offers kind {kind} is full: {workers} run {leases} jobs")
             }
+            Self::NoFit { kind: _, lacking } => f.write_str(lacking),
+            Self::ResourcesTaken { needs, workers: 1 } => {
+                write!(f, "needs {needs}: 1 worker could run it, and what it has is in use")
+            }
+            Self::ResourcesTaken { needs, workers } => {
+                write!(f, "needs {needs}: {workers} workers could run it, and what they have is in use")
+            }
             Self::Behind { jobs } => write!(f, "{jobs} ready jobs of its queue and kind go first"),
             Self::Next => f.write_str("it is the next of its kind: a worker that asks gets it"),
             Self::OtherQueues => f.write_str("it may run, and a job of another queue is at its turn"),
@@ -206,7 +233,7 @@ pub fn job<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Opt
 fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<Why> {
     let Some(job) = state.job(id) else { return Vec::new() };
     let (queue, kind, _) = state.lane(job);
-    let mut why: Vec<Why> = offers(state, liveness, kind, now).into_iter().collect();
+    let mut why: Vec<Why> = offers(state, liveness, kind, state.requirements(job), now).into_iter().collect();
     let holds = state.holds(id).unwrap_or_default();
     why.extend(holds.into_iter().map(|hold| match hold {
         Hold::Paused => {
@@ -221,39 +248,37 @@ fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<W
     let held_back = !why.is_empty();
     match state.ahead_of(id) {
         0 if held_back => {}
-        0 if state.next_job(std::slice::from_ref(kind)) == Some(id) => why.push(Why::Next),
+        // Among those that a worker which fits it could run.
+        0 if state.next_job(std::slice::from_ref(kind), &|other| other == state.requirements(job)) == Some(id) => {
+            why.push(Why::Next);
+        }
         0 => why.push(Why::OtherQueues),
         jobs => why.push(Why::Behind { jobs }),
     }
     why
 }
 
-/// What is wrong with the workers that offer a kind; None if one of them has room.
-fn offers<H>(state: &State, liveness: &Liveness<H>, kind: &Kind, now: Now) -> Option<Why> {
-    let (mut workers, mut leases, mut stale, mut draining) = (0, 0, 0, 0);
-    let held = held(state);
-    for (id, worker) in liveness.workers() {
-        if !worker.registration.kinds.contains(kind) {
-            continue;
-        }
-        if liveness.is_stale(worker, now.tick) {
-            stale += 1;
-        } else if !takes_jobs(worker) {
-            draining += 1;
-        } else {
-            let running = held.get(id).copied().unwrap_or(0);
-            if running < u64::from(worker.registration.slots) {
-                return None;
-            }
-            workers += 1;
-            leases += running;
-        }
-    }
+/// What is wrong with the workers that offer a kind; None if one of them has room for what requires so much.
+fn offers<H>(state: &State, liveness: &Liveness<H>, kind: &Kind, required: &Requirements, now: Now) -> Option<Why> {
+    let standing = resources::standing(state, liveness, kind, required, now);
+    let Standing { workers, could, slot, now: fitting, leases } = standing;
     let kind = kind.clone();
-    Some(match workers {
-        0 => Why::NoWorker { kind, stale, draining },
-        _ => Why::WorkersFull { kind, workers, leases },
-    })
+    if workers == 0 {
+        let (mut stale, mut draining) = (0, 0);
+        for worker in liveness.workers().values().filter(|worker| worker.registration.kinds.contains(&kind)) {
+            if liveness.is_stale(worker, now.tick) { stale += 1 } else { draining += 1 }
+        }
+        return Some(Why::NoWorker { kind, stale, draining });
+    }
+    if could == 0 {
+        let lacking = resources::lacking(liveness, &kind, required, now);
+        return Some(Why::NoFit { kind, lacking });
+    }
+    match (slot, fitting) {
+        (0, _) => Some(Why::WorkersFull { kind, workers: could, leases }),
+        (_, 0) => Some(Why::ResourcesTaken { needs: required.needs.words(), workers: could }),
+        (_, _) => None,
+    }
 }
 
 /// How many leases each worker holds.
@@ -265,13 +290,39 @@ fn held(state: &State) -> HashMap<&WorkerId, u64> {
     held
 }
 
-/// The kinds of ready jobs that no worker offers, with how many jobs there are of each.
-pub fn unoffered<H>(state: &State, liveness: &Liveness<H>, now: Now) -> Vec<(Kind, u64)> {
+/// Ready jobs that no registered worker could ever run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unoffered {
+    /// Their kind.
+    pub kind: Kind,
+    /// How many.
+    pub jobs: u64,
+    /// What they require and the workers lack; empty if no worker offers the kind.
+    pub lacking: String,
+}
+
+/// The ready jobs that no registered worker could ever run, by kind and by what they require.
+pub fn unoffered<H>(state: &State, liveness: &Liveness<H>, now: Now) -> Vec<Unoffered> {
     let takes = |worker: &Worker<H>| takes_jobs(worker) && !liveness.is_stale(worker, now.tick);
     let live = liveness.workers().values().filter(|worker| takes(worker));
     let offered: BTreeSet<&Kind> = live.flat_map(|worker| &worker.registration.kinds).collect();
     let ready = state.ready_by_kind().filter(|(kind, jobs)| *jobs > 0 && !offered.contains(kind));
-    ready.map(|(kind, jobs)| (kind.clone(), jobs)).collect()
+    let none = ready.map(|(kind, jobs)| Unoffered { kind: kind.clone(), jobs, lacking: String::new() });
+    let unfit = state.ready_by_need().filter(|(kind, required, _)| {
+        let could = |(id, worker)| required.fits(id, &liveness.offer(worker, now)).is_some();
+        offered.contains(kind) && !resources::takers(liveness, kind, now).any(could)
+    });
+    let unfit = unfit.map(|(kind, required, jobs)| {
+        let lacking = resources::lacking(liveness, kind, required, now);
+        Unoffered { kind: kind.clone(), jobs, lacking }
+    });
+    none.chain(unfit).collect()
+}
+
+/// What a worker has, and what its leases leave of it; None if it is not registered.
+pub fn offer<H>(state: &State, liveness: &Liveness<H>, id: &WorkerId, now: Now) -> Option<Offered> {
+    let worker = liveness.workers().get(id)?;
+    Some(resources::left(liveness.offer(worker, now), resources::set_apart(state).get(id)))
 }
 
 /// What a worker could have of one kind.
@@ -304,17 +355,19 @@ pub struct WorkerSeen {
 pub fn worker<H>(state: &State, liveness: &Liveness<H>, id: &WorkerId, now: Now) -> Option<WorkerSeen> {
     let worker = liveness.workers().get(id)?;
     let ready: HashMap<&Kind, u64> = state.ready_by_kind().collect();
-    let offer = |kind: &Kind| Offer {
+    let offer = resources::left(liveness.offer(worker, now), resources::set_apart(state).get(id));
+    let fits = |required: &Requirements| required.fits(id, &offer).is_some();
+    let seen = |kind: &Kind| Offer {
         kind: kind.clone(),
         ready: ready.get(kind).copied().unwrap_or(0),
-        next: state.next_job(std::slice::from_ref(kind)),
+        next: state.next_job(std::slice::from_ref(kind), &fits),
     };
     Some(WorkerSeen {
         stale: liveness.is_stale(worker, now.tick),
         draining: !takes_jobs(worker),
         slots: worker.registration.slots,
         leases: held(state).get(id).copied().unwrap_or(0),
-        offers: worker.registration.kinds.iter().map(offer).collect(),
+        offers: worker.registration.kinds.iter().map(seen).collect(),
     })
 }
 
@@ -335,7 +388,9 @@ impl WorkerSeen {
             (Some(job), _) => format!("kind {kind}: job {job} is next, of {ready} ready jobs"),
             (None, 0) => format!("kind {kind}: no job is ready"),
             (None, ready) => {
-                format!("kind {kind}: {ready} jobs are ready, and limits or pauses hold back all of them")
+                format!(
+                    "kind {kind}: {ready} jobs are ready, and limits, pauses or what they need hold back all of them"
+                )
             }
         }));
         words

@@ -1,6 +1,6 @@
 //! Jobs as users submit them and as the ledger records them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,6 +11,7 @@ use crate::json::{self, JsonError};
 use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::queue::is_default;
+use crate::resource::{Needs, Preference, Requirements};
 use crate::time::{Span, Timestamp};
 
 /// The most bytes of a job's payload, in canonical form.
@@ -110,6 +111,15 @@ pub struct JobSpec {
     /// How many units of which semaphores it takes while it runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub semaphores: BTreeMap<SemaphoreName, u32>,
+    /// What it needs of its worker, in alternatives; nothing but a slot if there are none.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub resources: Needs,
+    /// Labels that its worker must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Labels for which one worker is preferred to another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefer: Vec<Preference>,
     /// What it changes of its queue's retry rule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry: RetryPatch,
@@ -147,6 +157,9 @@ impl JobSpec {
             priority: 0,
             keys: BTreeMap::new(),
             semaphores: BTreeMap::new(),
+            resources: Needs::default(),
+            labels: BTreeMap::new(),
+            prefer: Vec::new(),
             retry: RetryPatch::default(),
             lease: LeasePatch::default(),
             timeout: None,
@@ -155,6 +168,16 @@ impl JobSpec {
             depends_on: Vec::new(),
             on_dependency_failure: OnDependencyFailure::default(),
             idempotency_key: None,
+        }
+    }
+
+    /// What it requires of its worker.
+    pub fn requirements(&self) -> Requirements {
+        Requirements {
+            needs: self.resources.clone(),
+            labels: self.labels.clone(),
+            prefer: self.prefer.clone(),
+            avoid: BTreeSet::new(),
         }
     }
 
@@ -171,7 +194,7 @@ impl JobSpec {
             Ok(_) | Err(_) => serde_json::Map::new(),
         };
         let (mine, theirs) = (object(self), object(other));
-        let keys: std::collections::BTreeSet<&String> = mine.keys().chain(theirs.keys()).collect();
+        let keys: BTreeSet<&String> = mine.keys().chain(theirs.keys()).collect();
         keys.into_iter().filter(|key| mine.get(*key) != theirs.get(*key)).cloned().collect()
     }
 }

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod queue;
 pub mod receipt;
 pub mod record;
+pub mod resource;
 pub mod seeded;
 pub mod state;
 pub mod summary;

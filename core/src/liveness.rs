@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{Kind, LeaseId, WorkerId};
+use crate::resource::{Offer, Pools};
 use crate::time::{Now, Span, Tick, Timestamp};
 
 /// A worker that is silent for longer counts as lost.
@@ -22,6 +23,10 @@ pub struct Registration<H> {
     pub version: String,
     /// Labels of its host, free text.
     pub labels: BTreeMap<String, String>,
+    /// Everything that it has.
+    pub pools: Pools,
+    /// How long it will live, from its registration on. None: without a limit.
+    pub lives_for: Option<Span>,
     /// Its hardware, in whatever form the edge shows it.
     pub hardware: H,
 }
@@ -249,6 +254,14 @@ impl<H> Liveness<H> {
         self.held.get(worker).into_iter().flatten().copied()
     }
 
+    /// What a worker has in all, with the time that it has left.
+    pub fn offer(&self, worker: &Worker<H>, now: Now) -> Offer {
+        let lived = now.wall.since(worker.registered_at);
+        let remaining = worker.registration.lives_for.map(|span| Span(span.0.saturating_sub(lived.0)));
+        let Registration { pools, labels, .. } = &worker.registration;
+        Offer { pools: pools.whole(), labels: labels.clone(), remaining }
+    }
+
     /// The leases that are watched, oldest first.
     pub fn watched(&self) -> impl Iterator<Item = LeaseId> {
         self.watches.keys().copied()
@@ -306,12 +319,12 @@ mod tests {
         let stale_at = |tick: u64| Tick(STALE_AFTER.0 + tick);
         assert!(liveness.newly_stale(stale_at(0)).is_empty());
         liveness.register(other.clone(), Registration::default(), at(500));
-        assert_eq!(liveness.newly_stale(stale_at(1)), [worker.clone()]);
+        assert_eq!(liveness.newly_stale(stale_at(1)), std::slice::from_ref(&worker));
         assert!(liveness.newly_stale(stale_at(500)).is_empty());
         assert_eq!(liveness.newly_stale(stale_at(501)), [other]);
         liveness.seen(&worker, at(stale_at(600).0));
         assert!(liveness.newly_stale(Tick(2 * STALE_AFTER.0 + 600)).is_empty());
-        assert_eq!(liveness.newly_stale(Tick(2 * STALE_AFTER.0 + 601)), [worker.clone()]);
+        assert_eq!(liveness.newly_stale(Tick(2 * STALE_AFTER.0 + 601)), std::slice::from_ref(&worker));
         assert_eq!(liveness.held_by(&worker).collect::<Vec<_>>(), [lease]);
         liveness.unwatch(lease);
         assert_eq!(liveness.held_by(&worker).count(), 0);

@@ -104,6 +104,9 @@ pub enum Event {
         /// How many distinct candidates make the job complete, if the contract says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expected: Option<u64>,
+        /// Which of the job's alternatives of resources it gets, from 0.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        variant: u32,
     },
     /// A worker gave a job back undone; no attempt is charged.
     LeaseReleased {

@@ -7,6 +7,7 @@ use orch_core::limit::{AtLimit, LimitSpec, Rate};
 use orch_core::liveness::{Liveness, Order, Registration, STALE_AFTER};
 use orch_core::queue::QueueSpec;
 use orch_core::record::{FailureClass, Record};
+use orch_core::resource::{Item, Needs, Pool, Pools};
 use orch_core::state::{Decision, LeaseRequest, State, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 
@@ -59,7 +60,7 @@ impl Cluster {
     }
 
     fn lease(&mut self) -> JobId {
-        let request = LeaseRequest { worker: "w1".parse().unwrap(), kinds: vec![kind()], max: 1 };
+        let request = LeaseRequest::new("w1".parse().unwrap(), vec![kind()], 1);
         let decision = self.state.lease(&request, &mut |_| Payload::default());
         self.record(decision).expect("a job may run").job
     }
@@ -100,7 +101,8 @@ fn no_worker_offers_the_kind() {
     let mut cluster = Cluster::new();
     let ids = cluster.submit(vec![job()]);
     cluster.says(ids[0], &[("no_worker", "no registered worker offers kind download")]);
-    assert_eq!(explain::unoffered(&cluster.state, &cluster.workers, cluster.now), [(kind(), 1)]);
+    let none = explain::Unoffered { kind: kind(), jobs: 1, lacking: String::new() };
+    assert_eq!(explain::unoffered(&cluster.state, &cluster.workers, cluster.now), [none]);
     let worker = cluster.worker(1);
     assert_eq!(explain::unoffered(&cluster.state, &cluster.workers, cluster.now), []);
     cluster.workers.order(&worker, Order::Drain);
@@ -235,8 +237,86 @@ fn a_worker_is_explained() {
     let ids = cluster.submit(vec![on("a.org"), on("a.org")]);
     assert_eq!(words(&cluster), [format!("kind download: job {} is next, of 2 ready jobs", ids[0])]);
     cluster.lease();
-    assert_eq!(words(&cluster), ["kind download: 1 jobs are ready, and limits or pauses hold back all of them"]);
+    assert_eq!(
+        words(&cluster),
+        ["kind download: 1 jobs are ready, and limits, pauses or what they need hold back all of them"]
+    );
     cluster.now.tick = Tick(STALE_AFTER.0 + 1);
     assert_eq!(words(&cluster)[0], "it was not heard of for too long: its jobs go to others");
     assert!(explain::worker(&cluster.state, &cluster.workers, &"nobody".parse().unwrap(), cluster.now).is_none());
+}
+
+/// A worker that offers resources, labels and so much time.
+fn offers(cluster: &mut Cluster, name: &str, pools: &[(&str, Pool)], zone: &str, lives_for: Option<Span>) {
+    let registration = Registration {
+        kinds: vec![kind()],
+        slots: 4,
+        labels: [("zone".to_owned(), zone.to_owned())].into(),
+        pools: Pools(pools.iter().map(|(name, pool)| (name.parse().unwrap(), pool.clone())).collect()),
+        lives_for,
+        ..Registration::default()
+    };
+    cluster.workers.register(name.parse().unwrap(), registration, cluster.now);
+}
+
+fn gpus(gib: &[u64]) -> Pool {
+    Pool::Items(gib.iter().enumerate().map(|(n, gib)| Item::new(n.to_string(), gib << 10)).collect())
+}
+
+fn needs(text: &str) -> JobSpec {
+    let resources = Needs(text.split(" or ").map(|variant| variant.parse().unwrap()).collect());
+    JobSpec { resources, ..job() }
+}
+
+#[test]
+fn no_worker_has_what_it_needs() {
+    let mut cluster = Cluster::new();
+    let in_zone = |zone: &str| JobSpec { labels: [("zone".to_owned(), zone.to_owned())].into(), ..job() };
+    let ids = cluster.submit(vec![
+        needs("gpus=1@24GiB"),
+        needs("gpus=3"),
+        needs("tpu=1 or mem=64GiB"),
+        needs("cpus=1,min_time=2h"),
+        needs("gpus=1,fpga=1"),
+        in_zone("south"),
+    ]);
+    let cpus: Pool = "range(0-7)".parse().unwrap();
+    let mem = Pool::sum("32GiB".parse().unwrap());
+    for (name, gib) in [("a", &[16, 16][..]), ("b", &[8]), ("c", &[16])] {
+        let pools = [("gpus", gpus(gib)), ("cpus", cpus.clone()), ("mem", mem.clone())];
+        offers(&mut cluster, name, &pools, "north", Some(Span::seconds(3600)));
+    }
+    offers(&mut cluster, "d", &[("fpga", "sum(2)".parse().unwrap())], "north", Some(Span::seconds(600)));
+    let lacks = [
+        "needs 1 gpu with 24 GiB: 3 of 4 workers have gpus, the largest has 16 GiB",
+        "needs 3 gpus: 3 of 4 workers have gpus, the most is 2",
+        "needs 1 tpu: no worker has tpu; needs 64 GiB of mem: 3 of 4 workers have mem, the most is 32 GiB",
+        "needs 1 cpu and a worker that lives for 2h more: the longest that a worker lives is 1h more",
+        "needs 1 gpu and 1 fpga: no single worker has all of it",
+        "no worker has the label zone=south",
+    ];
+    for (id, text) in ids.iter().zip(lacks) {
+        let why = &cluster.why(*id)[0];
+        assert_eq!((why.code(), why.to_string().as_str()), ("no_fit", text));
+    }
+    let unoffered = explain::unoffered(&cluster.state, &cluster.workers, cluster.now);
+    assert_eq!(unoffered.len(), lacks.len());
+    assert!(unoffered.iter().all(|group| group.jobs == 1 && lacks.contains(&group.lacking.as_str())), "{unoffered:?}");
+}
+
+#[test]
+fn what_it_needs_is_in_use() {
+    let mut cluster = Cluster::new();
+    offers(&mut cluster, "w1", &[("gpus", gpus(&[16, 16]))], "north", None);
+    let ids = cluster.submit(vec![needs("gpus=1.5"), needs("gpus=1"), needs("gpus=0.5"), job()]);
+    let offer = explain::offer(&cluster.state, &cluster.workers, &"w1".parse().unwrap(), cluster.now).unwrap();
+    let request = LeaseRequest { offer, ..LeaseRequest::new("w1".parse().unwrap(), vec![kind()], 1) };
+    let decision = cluster.state.lease(&request, &mut |_| Payload::default());
+    assert_eq!(cluster.record(decision).unwrap().job, ids[0]);
+    let text = "needs 1 gpu: 1 worker could run it, and what it has is in use";
+    cluster.says(ids[1], &[("resources_taken", text)]);
+    // A job that does not fit is in nobody's way.
+    assert_eq!(cluster.why(ids[2]).last(), Some(&Why::Behind { jobs: 1 }));
+    let seen = explain::worker(&cluster.state, &cluster.workers, &"w1".parse().unwrap(), cluster.now).unwrap();
+    assert_eq!(seen.offers[0].next, Some(ids[2]), "what fits goes first");
 }

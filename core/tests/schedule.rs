@@ -17,17 +17,64 @@ use schedule::driven::{Driven, job, kinds, queue};
 
 #[derive(Clone, Debug)]
 enum Command {
-    Submit { queue: u8, kind: u8, priority: i32, host: Option<u8>, resolver: Option<u8>, gpu: u32, count: u8 },
-    Lease { kinds: u8, count: u8 },
-    End { pick: u8, how: u8 },
-    Cancel { pick: u8 },
-    Limit { about: u8, max: Option<u32>, rate: Option<(u32, u64, u32)>, at_limit: u8 },
-    Unlimit { about: u8 },
-    Pause { queue: u8, pause: bool },
-    Define { queue: u8, weight: u32, max_running: Option<u32> },
-    Pass { ms: u64 },
+    Submit {
+        queue: u8,
+        kind: u8,
+        priority: i32,
+        host: Option<u8>,
+        resolver: Option<u8>,
+        gpu: u32,
+        needs: u8,
+        count: u8,
+    },
+    Lease {
+        worker: u8,
+        kinds: u8,
+        count: u8,
+    },
+    End {
+        pick: u8,
+        how: u8,
+    },
+    Cancel {
+        pick: u8,
+    },
+    Limit {
+        about: u8,
+        max: Option<u32>,
+        rate: Option<(u32, u64, u32)>,
+        at_limit: u8,
+    },
+    Unlimit {
+        about: u8,
+    },
+    Pause {
+        queue: u8,
+        pause: bool,
+    },
+    Define {
+        queue: u8,
+        weight: u32,
+        max_running: Option<u32>,
+    },
+    Pass {
+        ms: u64,
+    },
     Crash,
 }
+
+/// What jobs need, by number; most need nothing.
+const NEEDS: [&str; 9] = [
+    r#"{"gpus":1}"#,
+    r#"{"gpus":"0.25","cpus":1}"#,
+    r#"[{"gpus":"1@20MiB"},{"cpus":3}]"#,
+    r#"{"gpus":"2.5"}"#,
+    r#"{"cpus":"all"}"#,
+    r#"[{"mem":"6","cpus":1,"min_time":"2s"},{"cpus":"0.5"}]"#,
+    r#"{"gpus":"all@16MiB"}"#,
+    r#"{"fpga":1}"#,
+    r#"{"mem":"2.0001"}"#,
+];
 
 const ABOUT: [&str; 8] =
     ["running", "host=*", "host=h0", "host=h1", "resolver=*", "resolver=r0", "gpu_slots", "resolver=r1"];
@@ -35,12 +82,12 @@ const ABOUT: [&str; 8] =
 fn command() -> impl Strategy<Value = Command> {
     let limit = (0..8u8, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..2_000u64, 1..4u32)), 0..8u8);
     prop_oneof![
-        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 1..4u8).prop_map(
-            |(queue, kind, priority, host, resolver, gpu, count)| {
-                Command::Submit { queue, kind, priority, host, resolver, gpu, count }
+        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 0..14u8, 1..4u8).prop_map(
+            |(queue, kind, priority, host, resolver, gpu, needs, count)| {
+                Command::Submit { queue, kind, priority, host, resolver, gpu, needs, count }
             }
         ),
-        8 => (1..4u8, 1..4u8).prop_map(|(kinds, count)| Command::Lease { kinds, count }),
+        8 => (0..4u8, 1..4u8, 1..4u8).prop_map(|(worker, kinds, count)| Command::Lease { worker, kinds, count }),
         6 => (any::<u8>(), 0..5u8).prop_map(|(pick, how)| Command::End { pick, how }),
         1 => any::<u8>().prop_map(|pick| Command::Cancel { pick }),
         3 => limit.prop_map(|(about, max, rate, at_limit)| Command::Limit { about, max, rate, at_limit }),
@@ -55,7 +102,7 @@ fn command() -> impl Strategy<Value = Command> {
 
 fn run(driven: &mut Driven, command: Command) {
     match command {
-        Command::Submit { queue: q, kind, priority, host, resolver, gpu, count } => {
+        Command::Submit { queue: q, kind, priority, host, resolver, gpu, needs, count } => {
             let mut spec = job(q, kind);
             spec.priority = priority;
             spec.keys.extend(host.map(|n| ("host".parse().unwrap(), format!("h{n}").parse().unwrap())));
@@ -63,11 +110,17 @@ fn run(driven: &mut Driven, command: Command) {
             if gpu > 0 {
                 spec.semaphores.insert("gpu_slots".parse().unwrap(), gpu);
             }
+            if let Some(text) = NEEDS.get(usize::from(needs)) {
+                spec.resources = serde_json::from_str(text).unwrap();
+                if needs % 3 == 0 && kind == 1 {
+                    spec.labels.insert("zone".into(), "a".into());
+                }
+            }
             driven.submit(vec![spec; usize::from(count)]);
         }
-        Command::Lease { kinds: offered, count } => {
+        Command::Lease { worker, kinds: offered, count } => {
             for _ in 0..count {
-                driven.lease(&kinds(offered));
+                driven.lease_to(usize::from(worker), &kinds(offered));
             }
         }
         Command::End { pick, how } => {
@@ -147,7 +200,9 @@ proptest! {
         // What replay makes of the records chooses the same from here on.
         driven.crash();
         driven.now = driven.now.plus(Span(1 << 40));
-        while driven.lease(&kinds(3)).is_some() {}
+        for worker in 0..driven.workers.len() {
+            while driven.lease_to(worker, &kinds(3)).is_some() {}
+        }
     }
 
     #[test]

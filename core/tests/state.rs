@@ -228,11 +228,8 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
             }
         }
         Command::Lease { worker, max } => {
-            let request = LeaseRequest {
-                worker: WorkerId::new(&format!("w{worker}")).unwrap(),
-                kinds: vec!["k".parse().unwrap()],
-                max: usize::from(max),
-            };
+            let worker = WorkerId::new(&format!("w{worker}")).unwrap();
+            let request = LeaseRequest::new(worker, vec!["k".parse().unwrap()], usize::from(max));
             for _ in 0..request.max {
                 let last = driven.state.leases().keys().next_back().copied();
                 let decision = driven.state.lease(&request, &mut |_| Payload::parse(b"{\"count\":2}").unwrap());

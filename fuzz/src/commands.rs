@@ -131,7 +131,8 @@ impl World {
                 self.run(RegisterWorker { worker, registration, leases, last_receipt: None, uptime }).map(|_| ())
             }
             3 => {
-                let AskForJobs { request, wait } = v1::LeaseJobRequest::decode(bytes).ok()?.try_into().ok()?;
+                let AskForJobs { request, wait, ask_again: _ } =
+                    v1::LeaseJobRequest::decode(bytes).ok()?.try_into().ok()?;
                 self.run(LeaseJobs { request, wait, until: None }).map(|_| ())
             }
             4 => {

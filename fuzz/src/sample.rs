@@ -274,7 +274,40 @@ fn job(random: &mut Random) -> v1::JobSpec {
         idempotency_key: if random.below(4) == 0 { text(random) } else { String::new() },
         keys: (0..random.below(8) / 6).map(|_| ("host".into(), ["a", "a", "b", "*"][random.below(4)].into())).collect(),
         semaphores: (0..random.below(12) / 11).map(|_| ("slots".into(), small(random))).collect(),
+        resources: (0..random.below(8) / 6).map(|_| variant(random)).collect(),
+        labels: (0..random.below(12) / 11).map(|_| ("zone".into(), text(random))).collect(),
+        prefer: (0..random.below(8) / 7)
+            .map(|_| v1::Preference { label: "zone".into(), value: "a".into(), weight: small(random) })
+            .collect(),
     }
+}
+
+fn variant(random: &mut Random) -> v1::ResourceVariant {
+    let need = |random: &mut Random| v1::ResourceNeed {
+        name: ["gpus", "gpus/nvidia", "cpus", "mem", "-"][random.below(5)].into(),
+        amount: [5_000, 10_000, 25_000, number(random)][random.below(4)],
+        all: random.below(5) == 0,
+        min_memory_mib: if random.flip() { 0 } else { number(random) },
+    };
+    v1::ResourceVariant {
+        needs: (0..random.below(3)).map(|_| need(random)).collect(),
+        min_time_ms: (random.below(4) == 0).then(|| number(random)),
+    }
+}
+
+/// What a worker has.
+fn pools(random: &mut Random) -> Vec<v1::ResourcePool> {
+    let item = |random: &mut Random| v1::ResourceItem {
+        label: text(random),
+        memory_mib: number(random),
+        free: [0, 5_000, 10_000, number(random)][random.below(4)],
+    };
+    let (size, free) = (number(random), number(random));
+    let items = (0..random.below(4)).map(|_| item(random)).collect();
+    vec![
+        v1::ResourcePool { name: "gpus".into(), items, ..v1::ResourcePool::default() },
+        v1::ResourcePool { name: "mem".into(), size, free, items: Vec::new() },
+    ]
 }
 
 fn limit(random: &mut Random) -> v1::Limit {
@@ -421,11 +454,20 @@ fn message(kind: u8, random: &mut Random) -> Vec<u8> {
             slots: small(random),
             version: text(random),
             uptime_ms: number(random),
+            labels: [("zone".to_owned(), "a".to_owned())].into(),
+            resources: pools(random),
+            time_limit_ms: random.flip().then(|| number(random)),
             ..v1::RegisterWorkerRequest::default()
         }
         .encode_to_vec(),
-        3 => v1::LeaseJobRequest { worker: worker(), max: 1 + small(random) % 9, ..v1::LeaseJobRequest::default() }
-            .encode_to_vec(),
+        3 => v1::LeaseJobRequest {
+            worker: worker(),
+            max: 1 + small(random) % 9,
+            resources: pools(random),
+            remaining_ms: random.flip().then(|| number(random)),
+            ..v1::LeaseJobRequest::default()
+        }
+        .encode_to_vec(),
         4 => {
             let lease =
                 v1::LeaseProgress { lease: ANY + random.below(3) as u64, fraction: f64::NAN, note: text(random) };

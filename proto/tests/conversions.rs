@@ -5,6 +5,7 @@ use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::limit::{AtLimit, LimitSpec, Rate};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
+use orch_core::resource::{Amount, Need, Needs, Preference, Quantity, Variant};
 use orch_core::state::Submission;
 use orch_core::time::{Span, Timestamp};
 use orch_proto::convert::{Faults, MAX_SPAN, MAX_TIMESTAMP};
@@ -59,6 +60,19 @@ fn payload() -> impl Strategy<Value = Payload> {
     value.prop_map(|value| Payload::from_value(&value))
 }
 
+fn needs() -> impl Strategy<Value = Needs> {
+    let quantity = prop_oneof![Just(Quantity::All), (1..=u64::MAX).prop_map(|n| Quantity::Some(Amount(n)))];
+    let need = (quantity, prop_oneof![Just(0), any::<u64>()])
+        .prop_map(|(quantity, min_memory_mib)| Need { quantity, min_memory_mib });
+    let named = proptest::collection::btree_map("[a-z][a-z0-9_/]{0,9}", need, 1..3);
+    let variant = (named, option::of(span())).prop_map(|(named, min_time)| Variant {
+        needs: named.into_iter().filter_map(|(name, need)| Some((name.parse().ok()?, need))).collect(),
+        min_time,
+    });
+    let some = |variant: &Variant| !variant.needs.is_empty();
+    proptest::collection::vec(variant.prop_filter("needs something", some), 0..3).prop_map(Needs)
+}
+
 prop_compose! {
     fn job()(
         queue in name(), kind in option::of(name()), label in option::of(text()), payload in payload(),
@@ -67,6 +81,8 @@ prop_compose! {
         depends_on in proptest::collection::vec(text(), 0..4), go_on in any::<bool>(), key in option::of(text()),
         keys in proptest::collection::btree_map(name(), text(), 0..3),
         semaphores in proptest::collection::btree_map("s[a-z]{0,9}", 1..u32::MAX, 0..3),
+        (resources, prefer) in (needs(), proptest::collection::vec((text(), text(), any::<u32>()), 0..3)),
+        labels in proptest::collection::btree_map(text(), text(), 0..3),
     ) -> JobSpec {
         JobSpec {
             queue: QueueName::new(&queue).unwrap(),
@@ -76,6 +92,9 @@ prop_compose! {
             idempotency_key: key,
             keys: keys.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
             semaphores: semaphores.into_iter().map(|(name, units)| (name.parse().unwrap(), units)).collect(),
+            resources,
+            labels,
+            prefer: prefer.into_iter().map(|(label, value, weight)| Preference { label, value, weight }).collect(),
         }
     }
 }
@@ -170,6 +189,7 @@ fn every_bad_field_is_named() {
         idempotency_key: "x".repeat(257),
         keys: [("a b".to_owned(), "*".to_owned())].into(),
         semaphores: [("running".to_owned(), 0)].into(),
+        ..v1::JobSpec::default()
     };
     let faults = JobSpec::try_from(wire).unwrap_err();
     let fields: Vec<&str> = faults.listed().iter().map(|fault| fault.field.as_str()).collect();

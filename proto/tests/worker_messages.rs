@@ -35,6 +35,7 @@ fn a_registration_is_checked_field_by_field() {
         last_receipt: Some(v1::Receipt { seq: 9, chain: vec![7; 32].into() }),
         ledger: "the-ledger".into(),
         uptime_ms: 5000,
+        ..v1::RegisterWorkerRequest::default()
     };
     let checked = Register::try_from(wire.clone()).unwrap();
     assert_eq!((&checked.worker, checked.registration.slots), (&worker(), 3));
@@ -57,7 +58,13 @@ fn a_registration_is_checked_field_by_field() {
 
 #[test]
 fn a_wait_is_cut_and_no_jobs_is_no_question() {
-    let ask = |max, wait_ms| v1::LeaseJobRequest { worker: "w1".into(), kinds: vec![], max, wait_ms };
+    let ask = |max, wait_ms| v1::LeaseJobRequest {
+        worker: "w1".into(),
+        kinds: vec![],
+        max,
+        wait_ms,
+        ..v1::LeaseJobRequest::default()
+    };
     let checked = AskForJobs::try_from(ask(2, u64::MAX)).unwrap();
     assert_eq!((checked.wait, checked.request.max), (MAX_WAIT, 2));
     assert_eq!(AskForJobs::try_from(ask(0, 0)).unwrap_err().first_field(), "max");
@@ -106,6 +113,7 @@ fn a_grant_goes_out_whole() {
         heartbeat: Span::seconds(30),
         timeout: None,
         payload: Payload::parse(b"{\"a\":1}").unwrap(),
+        variant: "gpus=0.5,min_time=1s".parse().unwrap(),
     };
     let (queue, kind) = (QueueName::new("q").unwrap(), Kind::new("k").unwrap());
     let expected = v1::Lease {
@@ -120,6 +128,10 @@ fn a_grant_goes_out_whole() {
         heartbeat_ms: 30_000,
         timeout_ms: 0,
         name: "n".into(),
+        resources: Some(v1::ResourceVariant {
+            needs: vec![v1::ResourceNeed { name: "gpus".into(), amount: 5000, all: false, min_memory_mib: 0 }],
+            min_time_ms: Some(1000),
+        }),
     };
     assert_eq!(lease(granted, &queue, &kind, "n".into()), expected);
 }

@@ -39,7 +39,7 @@ fn job() -> JobId {
 
 fn grant(attempt: u32, to: &str) -> Event {
     let contract = Some("c@1".parse().unwrap());
-    Event::LeaseGranted { job: job(), attempt, worker: worker(to), contract, expected: Some(1) }
+    Event::LeaseGranted { job: job(), attempt, worker: worker(to), contract, expected: Some(1), variant: 0 }
 }
 
 fn accepted(lease: u64, t: f64) -> Event {

@@ -147,7 +147,13 @@ impl Client {
     pub async fn lease(&mut self) -> Result<Option<Held>, Wrong> {
         let since = Instant::now();
         loop {
-            let request = v1::LeaseJobRequest { worker: self.name.clone(), kinds: Vec::new(), max: 1, wait_ms: 1000 };
+            let request = v1::LeaseJobRequest {
+                worker: self.name.clone(),
+                kinds: Vec::new(),
+                max: 1,
+                wait_ms: 1000,
+                ..v1::LeaseJobRequest::default()
+            };
             let answer = match self.link().await {
                 Ok(link) => link.worker.lease_job(wire::timed(request)).await,
                 Err(status) => Err(status),

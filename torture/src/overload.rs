@@ -175,7 +175,13 @@ async fn keep_alive(url: String, stop: CancellationToken) -> Result<u64, String>
     let text = |error: TortureError| error.in_full();
     let mut worker = wire::worker(&url).await.map_err(text)?;
     worker.register_worker(wire::registration("holder", "held")).await.map_err(|status| status.to_string())?;
-    let ask = v1::LeaseJobRequest { worker: "holder".into(), kinds: Vec::new(), max: 1, wait_ms: 10_000 };
+    let ask = v1::LeaseJobRequest {
+        worker: "holder".into(),
+        kinds: Vec::new(),
+        max: 1,
+        wait_ms: 10_000,
+        ..v1::LeaseJobRequest::default()
+    };
     let leased = worker.lease_job(wire::timed(ask)).await.map_err(|status| status.to_string())?.into_inner();
     let lease = leased.leases.first().map(|lease| lease.lease).ok_or("the worker got no lease")?;
     let mut refused = 0;

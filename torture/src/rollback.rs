@@ -208,7 +208,13 @@ impl<'a> Scene<'a> {
     /// Nothing is leased to anybody, nothing is taken in, and everybody can see why. Gives the missing record.
     async fn is_held(&mut self, admin: &mut AdminServiceClient<Channel>, when: &str) -> Result<u64, TortureError> {
         let mut worker = wire::worker(&self.server.url()).await?;
-        let ask = v1::LeaseJobRequest { worker: "newcomer".into(), kinds: vec![GATED.into()], max: 1, wait_ms: 0 };
+        let ask = v1::LeaseJobRequest {
+            worker: "newcomer".into(),
+            kinds: vec![GATED.into()],
+            max: 1,
+            wait_ms: 0,
+            ..v1::LeaseJobRequest::default()
+        };
         let leased = worker.lease_job(wire::timed(ask)).await.map(|leased| format!("{leased:?}"));
         self.read_only(leased, &format!("a lease {when}"));
         let submitted = admin.submit(one_job("too late")).await.map(|submitted| format!("{submitted:?}"));

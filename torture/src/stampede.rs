@@ -290,7 +290,13 @@ async fn ask(
     kind: &str,
     wait_ms: u64,
 ) -> Result<Option<u64>, Status> {
-    let ask = v1::LeaseJobRequest { worker: name.to_owned(), kinds: vec![kind.to_owned()], max: 1, wait_ms };
+    let ask = v1::LeaseJobRequest {
+        worker: name.to_owned(),
+        kinds: vec![kind.to_owned()],
+        max: 1,
+        wait_ms,
+        ..v1::LeaseJobRequest::default()
+    };
     let leased = client.lease_job(ask).await?.into_inner();
     if leased.order() == v1::WorkerOrder::Register {
         return Err(Status::unavailable("to be registered"));

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use orch_core::id::{JobId, Kind, LeaseId};
+use orch_core::resource::Variant;
+use orch_proto::convert::granted_variant;
 use orch_proto::v1;
+
+use crate::resources::Vars;
 
 /// One leased job.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,10 @@ pub(crate) struct Assignment {
     pub heartbeat: Duration,
     pub timeout: Option<Duration>,
     pub name: String,
+    /// What is to be set apart for it; None if that cannot be read.
+    pub needs: Option<Variant>,
+    /// What its processes are told of what was set apart.
+    pub vars: Vars,
 }
 
 impl From<v1::Lease> for Assignment {
@@ -39,6 +47,7 @@ impl From<v1::Lease> for Assignment {
             heartbeat_ms,
             timeout_ms,
             name,
+            resources,
         } = lease;
         Self {
             lease: LeaseId::new(lease),
@@ -51,6 +60,8 @@ impl From<v1::Lease> for Assignment {
             heartbeat: Duration::from_millis(heartbeat_ms),
             timeout: (timeout_ms != 0).then(|| Duration::from_millis(timeout_ms)),
             name,
+            needs: granted_variant(resources.unwrap_or_default()).ok(),
+            vars: Vars::default(),
         }
     }
 }

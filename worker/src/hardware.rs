@@ -1,10 +1,8 @@
 //! What this machine has: told to the orchestrator and by `worker hwdetect`.
 //!
-//! GPUs are asked of `nvidia-smi` where it is installed. Its absence, or any trouble with it, means "no GPU": a worker
-//! never fails to start for want of one.
+//! Where to look: `gpus` finds the GPUs.
 
 use std::fmt;
-use std::process::{Command, Stdio};
 
 use orch_proto::v1;
 use serde::Serialize;
@@ -24,13 +22,17 @@ pub struct Hardware {
     pub cpus: u32,
     /// Main memory.
     pub memory_bytes: u64,
-    /// GPUs, in the driver's order.
+    /// Their numbers.
+    pub cpu_ids: Vec<u32>,
+    /// GPUs, in the order of the PCI bus.
     pub gpus: Vec<Gpu>,
 }
 
 /// One GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gpu {
+    /// Its place on the PCI bus, by which CUDA names it.
+    pub index: u32,
     /// The driver's name of this very card.
     pub uuid: String,
     /// The model.
@@ -55,7 +57,8 @@ pub fn detect() -> Hardware {
         cpu_model,
         cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
         memory_bytes,
-        gpus: gpus(),
+        cpu_ids: cpu_ids(),
+        gpus: crate::gpus::detect(),
     }
 }
 
@@ -70,42 +73,28 @@ fn cpu_and_memory() -> (String, u64) {
     (model, system.total_memory())
 }
 
-/// The GPUs that `nvidia-smi` lists; none if it is not there or does not answer well.
-fn gpus() -> Vec<Gpu> {
-    let output = Command::new("nvidia-smi")
-        .args(["--query-gpu=uuid,name,memory.total", "--format=csv,noheader,nounits"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    match output {
-        Ok(output) if output.status.success() => parse_gpus(&String::from_utf8_lossy(&output.stdout)),
-        Ok(_) | Err(_) => Vec::new(),
+/// The processors that this process may run on.
+fn cpu_ids() -> Vec<u32> {
+    if let Ok(allowed) = rustix::thread::sched_getaffinity(None) {
+        let ids = (0..rustix::thread::CpuSet::MAX_CPU).filter(|id| allowed.is_set(*id));
+        return ids.filter_map(|id| u32::try_from(id).ok()).collect();
     }
-}
-
-/// Lines like `GPU-5e0..., NVIDIA H200, 143771`, memory in MiB. A line that is not like that is left out.
-fn parse_gpus(csv: &str) -> Vec<Gpu> {
-    let gpu = |line: &str| {
-        let mut fields = line.split(',').map(str::trim);
-        let (uuid, model, memory) = (fields.next()?, fields.next()?, fields.next()?);
-        let memory: u64 = memory.parse().ok()?;
-        Some(Gpu { uuid: uuid.to_owned(), model: model.to_owned(), memory_bytes: memory << 20 })
-    };
-    csv.lines().filter_map(gpu).collect()
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    (0..u32::try_from(count).unwrap_or(1)).collect()
 }
 
 impl Hardware {
     /// As it stands on the wire.
     pub(crate) fn to_wire(&self) -> v1::Hardware {
-        let Self { host, os, arch, cpu_model, cpus, memory_bytes, gpus } = self.clone();
-        let gpu = |Gpu { uuid, model, memory_bytes }| v1::Gpu { uuid, model, memory_bytes };
+        let Self { host, os, arch, cpu_model, cpus, memory_bytes, cpu_ids: _, gpus } = self.clone();
+        let gpu = |Gpu { index: _, uuid, model, memory_bytes }| v1::Gpu { uuid, model, memory_bytes };
         v1::Hardware { host, os, arch, cpu_model, cpus, memory_bytes, gpus: gpus.into_iter().map(gpu).collect() }
     }
 }
 
 impl fmt::Display for Hardware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, os, arch, cpu_model, cpus, memory_bytes, gpus } = self;
+        let Self { host, os, arch, cpu_model, cpus, memory_bytes, cpu_ids: _, gpus } = self;
         let gib = |bytes: u64| bytes as f64 / f64::from(1_u32 << 30);
         writeln!(f, "host    {host}")?;
         writeln!(f, "system  {os} ({arch})")?;
@@ -114,8 +103,8 @@ impl fmt::Display for Hardware {
         if gpus.is_empty() {
             return writeln!(f, "gpus    none found");
         }
-        for Gpu { uuid, model, memory_bytes } in gpus {
-            writeln!(f, "gpu     {model}, {:.1} GiB, {uuid}", gib(*memory_bytes))?;
+        for Gpu { index, uuid, model, memory_bytes } in gpus {
+            writeln!(f, "gpu {index:<3} {model}, {:.1} GiB, {uuid}", gib(*memory_bytes))?;
         }
         Ok(())
     }
@@ -124,13 +113,6 @@ impl fmt::Display for Hardware {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn gpus_are_read_from_the_drivers_table() {
-        let csv = "GPU-1-2, NVIDIA H200, 143771\nGPU-3, Tesla T4, [N/A]\n\nFailed to initialize NVML\n";
-        let h200 = Gpu { uuid: "GPU-1-2".into(), model: "NVIDIA H200".into(), memory_bytes: 143_771 << 20 };
-        assert_eq!(parse_gpus(csv), [h200]);
-    }
 
     #[test]
     fn a_machine_has_a_processor_and_memory() {

@@ -19,6 +19,7 @@ use crate::ahead;
 use crate::assignment::Assignment;
 use crate::leases::{Held, StopReason, lock};
 use crate::report::count;
+use crate::resources::SetApart;
 use crate::run::Worker;
 use crate::runner::{Outcome, Output};
 use crate::session::with_timeout;
@@ -35,9 +36,16 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(3);
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the job and sees to its end, even if our own code breaks under it.
-pub(crate) async fn run(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limits: BatchLimits) {
+pub(crate) async fn run(
+    worker: Arc<Worker>,
+    job: Assignment,
+    held: Arc<Held>,
+    limits: BatchLimits,
+    set_apart: Option<SetApart>,
+) {
     let lease = job.lease;
-    let running = AbortOnDropHandle::new(tokio::spawn(to_its_end(Arc::clone(&worker), job, held, limits)));
+    let whole = to_its_end(Arc::clone(&worker), job, held, limits, set_apart);
+    let running = AbortOnDropHandle::new(tokio::spawn(whole));
     if let Err(broken) = running.await {
         let message = format!("the worker broke while it ran the job: {broken}");
         error!(%lease, "{message}");
@@ -45,7 +53,13 @@ pub(crate) async fn run(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, l
     }
 }
 
-async fn to_its_end(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limits: BatchLimits) {
+async fn to_its_end(
+    worker: Arc<Worker>,
+    job: Assignment,
+    held: Arc<Held>,
+    limits: BatchLimits,
+    set_apart: Option<SetApart>,
+) {
     let lease = job.lease;
     let outcome = match slot(&worker, &held).await {
         Some(_slot) => {
@@ -56,6 +70,8 @@ async fn to_its_end(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limit
         }
         None => Outcome::Stopped,
     };
+    // Nothing of the job runs any more: what it had is for others, also while its results wait for their answer.
+    drop(set_apart);
     match outcome {
         Outcome::Complete => deliver(&worker, lease, End::Complete),
         Outcome::Failed(failure) => {
@@ -68,6 +84,9 @@ async fn to_its_end(worker: Arc<Worker>, job: Assignment, held: Arc<Held>, limit
 
 /// Waits for a slot, if the job was leased before there was one. None: the job is not to run here.
 async fn slot<'w>(worker: &'w Worker, held: &Held) -> Option<SemaphorePermit<'w>> {
+    if held.stop.reason().is_some() {
+        return None;
+    }
     if let Ok(slot) = worker.slots.try_acquire() {
         return Some(slot);
     }

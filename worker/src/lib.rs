@@ -5,10 +5,12 @@
 //!
 //! Where to look: [`config`] is what a user sets; [`session`] owns the connection and the registration;
 //! [`lease_loop`] fills the slots; [`job`] runs one lease from its grant to its end; [`heartbeat`] reconciles;
-//! [`submit`] keeps results until they are acknowledged; [`runner`] starts what computes; [`supervise`] ends it. [`run`] ties them
+//! [`resources`] knows which job has which GPU; [`submit`] keeps results until they are acknowledged; [`runner`] starts
+//! what computes; [`supervise`] ends it. [`run`] ties them
 //! together and is all that the binary and the all-in-one local mode call.
 
 pub mod config;
+pub mod gpus;
 pub mod hardware;
 pub mod supervise;
 
@@ -21,6 +23,7 @@ mod leases;
 mod logs;
 mod pace;
 mod report;
+mod resources;
 mod run;
 mod runner;
 mod session;

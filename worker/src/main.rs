@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use orch_core::id::WorkerId;
+use orch_core::resource::{Pool, PoolError, ResourceName};
 use orch_worker::config::Server;
 use orch_worker::config::file::{self, LogFormat};
 use orch_worker::config::merge::{Effective, Settings, merge};
@@ -43,6 +44,9 @@ Examples:
   What a worker would tell of this machine:
     worker hwdetect
 
+  Offer two FPGAs and half of the GPUs, for the four hours that a batch system gives:
+    worker --server http://orch:50051 --resource 'fpga=sum(2)' --resource 'gpus=range(0-1)' --time-limit 4h
+
 A flag goes before its environment variable, that before the file. Ctrl-C or SIGTERM drains: no more jobs are leased,
 running ones may finish within --grace, the rest is given back without charge. A second signal ends at once.
 
@@ -66,6 +70,16 @@ struct Flags {
     /// How long running jobs may finish when the worker drains [default: 30s]
     #[arg(long, env = "ORCH_WORKER_GRACE", value_name = "TIME", value_parser = time, global = true)]
     grace: Option<Duration>,
+    /// What it has, such as fpga=sum(2), gpus=range(0-3) or nic=[a,b]; may be given several times
+    /// [default: cpus, mem and gpus as found]
+    #[arg(long = "resource", value_name = "NAME=WHAT", value_parser = resource, global = true)]
+    resources: Vec<(ResourceName, Pool)>,
+    /// A label that jobs may ask for, such as zone=eu; may be given several times
+    #[arg(long = "label", value_name = "LABEL=VALUE", value_parser = label, global = true)]
+    labels: Vec<(String, String)>,
+    /// Drain after so long; jobs that need more time than is left go elsewhere [default: work for ever]
+    #[arg(long, env = "ORCH_WORKER_TIME_LIMIT", value_name = "TIME", value_parser = time, global = true)]
+    time_limit: Option<Duration>,
     /// End with exit code 8 when no orchestrator answers for so long [default: try for ever]
     #[arg(long, env = "ORCH_WORKER_GIVE_UP_AFTER", value_name = "TIME", value_parser = time, global = true)]
     give_up_after: Option<Duration>,
@@ -102,6 +116,18 @@ enum ConfigCommand {
     Show,
     /// Say whether the settings are sound; every fault is listed
     Check,
+}
+
+fn resource(text: &str) -> Result<(ResourceName, Pool), String> {
+    let (name, pool) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =: write it like fpga=sum(2)"))?;
+    let name = ResourceName::new(name).map_err(|error| error.to_string())?;
+    Ok((name, pool.parse().map_err(|error: PoolError| error.to_string())?))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(label, value)| !label.is_empty() && !value.is_empty());
+    let (label, value) = pair.ok_or_else(|| format!("{text:?} is not a label: write it like zone=eu"))?;
+    Ok((label.to_owned(), value.to_owned()))
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -146,7 +172,19 @@ fn hwdetect(format: Format) -> anyhow::Result<()> {
 }
 
 fn settings(flags: Flags) -> anyhow::Result<Effective> {
-    let Flags { server, slots, config, name, grace, give_up_after, log_level, log_format } = flags;
+    let Flags {
+        server,
+        slots,
+        config,
+        name,
+        grace,
+        resources,
+        labels,
+        time_limit,
+        give_up_after,
+        log_level,
+        log_format,
+    } = flags;
     if let Some(level) = &log_level {
         file::level(level).map_err(|message| Usage(format!("--log-level: {message}")))?;
     }
@@ -154,7 +192,18 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         Some(path) => file::read(path).map_err(|faults| Usage(format!("the configuration is not sound:\n{faults}")))?,
         None => file::FileConfig::default(),
     };
-    let settings = Settings { servers: server, slots, name, grace, give_up_after, log_level, log_format };
+    let settings = Settings {
+        servers: server,
+        slots,
+        name,
+        grace,
+        resources,
+        labels,
+        time_limit,
+        give_up_after,
+        log_level,
+        log_format,
+    };
     merge(settings, read, config).map_err(|error| Usage(error.to_string()).into())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use orch_proto::v1;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
@@ -17,6 +18,7 @@ use crate::leases::{Leases, StopReason};
 use crate::logs::Logs;
 use crate::pace::Pace;
 use crate::report::{Counters, WorkerReport};
+use crate::resources::Resources;
 use crate::runner::Runners;
 use crate::session::{Session, told, with_timeout};
 use crate::submit::Delivery;
@@ -63,6 +65,9 @@ pub enum WorkerError {
 pub(crate) struct Worker {
     pub config: WorkerConfig,
     pub hardware: Hardware,
+    pub resources: Arc<Resources>,
+    /// When the worker drains by itself.
+    pub ends_at: Option<Instant>,
     pub session: Session,
     pub leases: Leases,
     pub delivery: Delivery,
@@ -92,7 +97,10 @@ pub async fn run(
 ) -> Result<WorkerReport, WorkerError> {
     let hardware = tokio::task::spawn_blocking(crate::hardware::detect).await.unwrap_or_default();
     let (logs, pump) = logs::channel();
+    let pools = crate::resources::offered(&hardware, &config.resources);
     let worker = Arc::new(Worker {
+        resources: Resources::new(pools),
+        ends_at: config.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
         hardware,
         session: Session::default(),
         leases: Leases::default(),
@@ -116,6 +124,7 @@ pub async fn run(
     let ended = tokio::select! {
         error = session::keep(Arc::clone(&worker)) => Err(error),
         () = live(&worker, &mut jobs, &kill) => Ok(()),
+        () = drain_in_time(&worker) => Ok(()),
         () = kill.cancelled() => Ok(()),
     };
     end_jobs(&worker, &mut jobs).await;
@@ -127,6 +136,23 @@ pub async fn run(
     let report = worker.counters.report();
     info!("ended: {report}");
     ended.map(|()| report)
+}
+
+impl Worker {
+    /// How long it goes on working; None: without a limit.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        self.ends_at.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Drains the worker when its time is over; never ends.
+async fn drain_in_time(worker: &Worker) {
+    if let Some(end) = worker.ends_at {
+        tokio::time::sleep_until(end).await;
+        info!("the time limit is over: draining");
+        worker.drain.cancel();
+    }
+    std::future::pending().await
 }
 
 /// Runs a task for ever: one that panics is a fault of ours, and a worker that holds leases must not die of it.

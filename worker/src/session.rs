@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use orch_core::id::LeaseId;
+use orch_proto::convert::pools_to_wire;
 use orch_proto::error::{Reason, WireError};
 use orch_proto::v1;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
@@ -261,6 +262,8 @@ fn registration(worker: &Worker) -> v1::RegisterWorkerRequest {
         leases: worker.leases.all().iter().map(|held| held.lease.get()).collect(),
         last_receipt: worker.session.receipt(),
         ledger: lock(&worker.session.memory).ledger.clone().unwrap_or_default(),
+        resources: pools_to_wire(&worker.resources.left()),
+        time_limit_ms: worker.remaining().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         uptime_ms: u64::try_from(worker.session.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -8,6 +8,7 @@ use crate::id::{KeyName, SemaphoreName};
 use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH};
 use crate::limit::{KeyValue, MAX_KEYS, MAX_WEIGHT, RUNNING};
 use crate::policy::{LeasePatch, RetryPatch};
+use crate::resource::label_faults;
 use crate::time::Span;
 
 /// The most characters of a job's name or idempotency key.
@@ -29,6 +30,9 @@ pub(super) fn job_faults(job: &JobSpec) -> Vec<(String, String)> {
         fault("depends_on", format!("names {} jobs, at most {MAX_DEPENDENCIES} are allowed", job.depends_on.len()));
     }
     for (field, message) in want_faults(&job.keys, &job.semaphores) {
+        fault(&field, message);
+    }
+    for (field, message) in label_faults(&job.labels, &job.prefer) {
         fault(&field, message);
     }
     let text = job.payload.as_str();

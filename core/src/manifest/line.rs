@@ -12,6 +12,7 @@ use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, OnDependencyFail
 use crate::json::{self, Limits};
 use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
+use crate::resource::{Needs, Preference};
 use crate::time::{Span, Timestamp};
 
 /// The most bytes of a line: the largest payload, and generous room for the rest.
@@ -43,6 +44,12 @@ struct JobLine {
     keys: BTreeMap<KeyName, KeyValue>,
     #[serde(default)]
     semaphores: BTreeMap<SemaphoreName, u32>,
+    #[serde(default)]
+    resources: Needs,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    prefer: Vec<Preference>,
     #[serde(default)]
     retry: RetryPatch,
     #[serde(default)]
@@ -91,6 +98,9 @@ impl JobLine {
             priority,
             keys,
             semaphores,
+            resources,
+            labels,
+            prefer,
             retry,
             lease,
             timeout,
@@ -108,6 +118,9 @@ impl JobLine {
             priority,
             keys,
             semaphores,
+            resources,
+            labels,
+            prefer,
             retry,
             lease,
             timeout,

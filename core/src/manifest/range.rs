@@ -10,6 +10,7 @@ use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::job::{JobSpec, OnDependencyFailure, Payload};
 use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
+use crate::resource::{Needs, Preference};
 use crate::time::{Span, Timestamp};
 
 /// The most jobs that one range may be cut into.
@@ -58,6 +59,12 @@ pub(super) struct RangeDocument {
     #[serde(default)]
     semaphores: BTreeMap<SemaphoreName, u32>,
     #[serde(default)]
+    resources: Needs,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    prefer: Vec<Preference>,
+    #[serde(default)]
     retry: RetryPatch,
     #[serde(default)]
     lease: LeasePatch,
@@ -86,6 +93,9 @@ impl RangeDocument {
             priority,
             keys,
             semaphores,
+            resources,
+            labels,
+            prefer,
             retry,
             lease,
             timeout,
@@ -118,6 +128,9 @@ impl RangeDocument {
             priority,
             keys,
             semaphores,
+            resources,
+            labels,
+            prefer,
             retry,
             lease,
             timeout,

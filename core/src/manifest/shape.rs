@@ -34,6 +34,9 @@ pub(super) static JOB: Shape = Shape {
         "priority",
         "keys",
         "semaphores",
+        "resources",
+        "labels",
+        "prefer",
         "retry",
         "lease",
         "timeout",
@@ -44,7 +47,11 @@ pub(super) static JOB: Shape = Shape {
         "idempotency_key",
     ],
     required: &["queue"],
-    inner: &[("retry", Inner::Object(&RETRY)), ("lease", Inner::Object(&LEASE))],
+    inner: &[
+        ("retry", Inner::Object(&RETRY)),
+        ("lease", Inner::Object(&LEASE)),
+        ("prefer", Inner::ListOf(&PREFERENCE)),
+    ],
     base: || json!({"queue": "q"}),
 };
 
@@ -56,6 +63,9 @@ pub(super) static RANGE: Shape = Shape {
         "priority",
         "keys",
         "semaphores",
+        "resources",
+        "labels",
+        "prefer",
         "retry",
         "lease",
         "timeout",
@@ -67,7 +77,12 @@ pub(super) static RANGE: Shape = Shape {
         "range",
     ],
     required: &["queue", "range"],
-    inner: &[("retry", Inner::Object(&RETRY)), ("lease", Inner::Object(&LEASE)), ("range", Inner::Object(&CUT))],
+    inner: &[
+        ("retry", Inner::Object(&RETRY)),
+        ("lease", Inner::Object(&LEASE)),
+        ("prefer", Inner::ListOf(&PREFERENCE)),
+        ("range", Inner::Object(&CUT)),
+    ],
     base: || json!({"queue": "q", "range": (CUT.base)()}),
 };
 
@@ -105,6 +120,13 @@ static RETRY: Shape = Shape {
 };
 
 static LEASE: Shape = Shape { fields: &["ttl", "heartbeat"], required: &[], inner: &[], base: || json!({}) };
+
+static PREFERENCE: Shape = Shape {
+    fields: &["label", "value", "weight"],
+    required: &["label", "value", "weight"],
+    inner: &[],
+    base: || json!({"label": "l", "value": "v", "weight": 1}),
+};
 
 static LIMITS: Shape = Shape { fields: &["max_bytes", "max_depth"], required: &[], inner: &[], base: || json!({}) };
 
@@ -262,6 +284,7 @@ mod tests {
         use crate::contract::{Completeness, IdentityField, SizeLimits, ToleranceRule};
         use crate::manifest::range::Cut;
         use crate::policy::{LeasePatch, RetryPatch};
+        use crate::resource::Preference;
         let sorted = |mut names: Vec<String>| {
             names.sort();
             names
@@ -271,6 +294,7 @@ mod tests {
         assert_eq!(sorted(names::<RangeDocument>(&RANGE)), written(&RANGE));
         assert_eq!(sorted(names::<QueueSpec>(&QUEUE)), written(&QUEUE));
         assert_eq!(sorted(names::<ContractSpec>(&CONTRACT)), written(&CONTRACT));
+        assert_eq!(sorted(names::<Preference>(&PREFERENCE)), written(&PREFERENCE));
         assert_eq!(sorted(names::<Cut>(&CUT)), written(&CUT));
         assert_eq!(sorted(names::<RetryPatch>(&RETRY)), written(&RETRY));
         assert_eq!(sorted(names::<LeasePatch>(&LEASE)), written(&LEASE));

@@ -95,7 +95,7 @@ impl State {
                     other => Err(format!("job {job} is readied, but it is {}", name(&other))),
                 }
             }
-            Event::LeaseGranted { job, attempt, worker, contract, expected } => {
+            Event::LeaseGranted { job, attempt, worker, contract, expected, variant } => {
                 if self.job_state(*job)? != JobState::Ready {
                     return Err(format!("job {job} is leased, but it is not ready"));
                 }
@@ -107,6 +107,7 @@ impl State {
                     granted_at: at,
                     contract: contract.clone(),
                     expected: *expected,
+                    variant: *variant,
                     delivery: Delivery::default(),
                 };
                 self.leases.insert(lease, held);
@@ -200,7 +201,8 @@ impl State {
             Some(until) => JobState::Delayed { until: *until },
             None => JobState::Ready,
         };
-        let wants = Wants { keys: &spec.keys, semaphores: &spec.semaphores };
+        let requirements = spec.requirements();
+        let wants = Wants { keys: &spec.keys, semaphores: &spec.semaphores, requirements: &requirements };
         let lane = self.schedule.open(&spec.queue, kind, spec.priority, wants, record.at);
         let job = Job {
             lane,

@@ -2,6 +2,7 @@
 
 use super::{Hold, JobState, State};
 use crate::id::{JobId, Kind};
+use crate::resource::Requirements;
 
 impl State {
     /// What keeps a ready job from being leased; empty if nothing does. None if the job is not ready.
@@ -20,8 +21,13 @@ impl State {
         self.schedule.ready_by_kind()
     }
 
-    /// The job that a worker that runs these kinds would get now.
-    pub fn next_job(&self, kinds: &[Kind]) -> Option<JobId> {
-        self.schedule.next(kinds)
+    /// Ready jobs that require something of their worker, held back or not, by kind and requirements.
+    pub fn ready_by_need(&self) -> impl Iterator<Item = (&Kind, &Requirements, u64)> {
+        self.schedule.ready_by_need()
+    }
+
+    /// The job that a worker that runs these kinds would get now, if it could run what `fits` says.
+    pub fn next_job(&self, kinds: &[Kind], fits: &dyn Fn(&Requirements) -> bool) -> Option<JobId> {
+        self.schedule.next(kinds, fits)
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::job::Delivery;
 use super::{Job, JobCounts, JobState, State};
 use crate::id::JobId;
+use crate::resource::Requirements;
 
 impl State {
     /// The whole state, in an order that depends on nothing but the ledger.
@@ -65,6 +66,7 @@ impl State {
                 "granted_at": held.granted_at,
                 "contract": held.contract,
                 "expected": held.expected,
+                "variant": held.variant,
                 "delivery": delivery_json(&held.delivery),
             })).collect::<Vec<_>>(),
             "imports": self.imports.iter().map(|(id, import)| json!({
@@ -94,6 +96,7 @@ impl State {
             "queue": queue,
             "kind": kind,
             "priority": priority,
+            "requires": requires_json(self.requirements(job)),
             "state": state,
             "attempts": job.attempts,
             "failures": job.failures,
@@ -102,6 +105,14 @@ impl State {
             "dependents": job.overrides.as_ref().map_or(&[][..], |overrides| &overrides.dependents),
         })
     }
+}
+
+fn requires_json(requirements: &Requirements) -> Value {
+    let Requirements { needs, labels, prefer, avoid } = requirements;
+    if requirements.is_empty() {
+        return Value::Null;
+    }
+    json!({"resources": needs, "labels": labels, "prefer": prefer, "avoid": avoid})
 }
 
 fn counts_json(counts: &JobCounts) -> Value {

@@ -93,6 +93,8 @@ pub struct Lease {
     pub contract: Option<ContractRef>,
     /// How many distinct candidates make the job complete.
     pub expected: Option<u64>,
+    /// Which of the job's alternatives its worker set apart for it, from 0.
+    pub variant: u32,
     /// What was delivered.
     pub delivery: Delivery,
 }

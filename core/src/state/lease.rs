@@ -7,6 +7,7 @@ use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
 use crate::job::Payload;
 use crate::policy::LeasePolicy;
 use crate::record::{Event, ExpiryCause, FailureClass, Next};
+use crate::resource::{Offer, Requirements, Variant};
 use crate::time::{Span, Timestamp};
 
 /// What a worker that asks for jobs offers.
@@ -18,6 +19,26 @@ pub struct LeaseRequest {
     pub kinds: Vec<Kind>,
     /// How many jobs it takes at most.
     pub max: usize,
+    /// What it has left.
+    pub offer: Offer,
+    /// Others that wait for a job just now: what prefers one of them to this worker is left to it.
+    pub rivals: Vec<(WorkerId, Offer)>,
+}
+
+impl LeaseRequest {
+    /// A worker that has nothing special.
+    pub fn new(worker: WorkerId, kinds: Vec<Kind>, max: usize) -> Self {
+        Self { worker, kinds, max, offer: Offer::default(), rivals: Vec::new() }
+    }
+
+    /// Whether the worker may have what requires so much.
+    fn fits(&self, requirements: &Requirements) -> bool {
+        let better = |(rival, offer): &(WorkerId, Offer)| {
+            requirements.score(offer) > requirements.score(&self.offer) && requirements.fits(rival, offer).is_some()
+        };
+        requirements.fits(&self.worker, &self.offer).is_some()
+            && (requirements.prefer.is_empty() || !self.rivals.iter().any(better))
+    }
 }
 
 /// A lease granted, as its worker needs it.
@@ -39,6 +60,8 @@ pub struct Granted {
     pub timeout: Option<Span>,
     /// What to compute.
     pub payload: Payload,
+    /// What the job gets of the worker: the alternative that was chosen.
+    pub variant: Variant,
 }
 
 impl State {
@@ -53,7 +76,7 @@ impl State {
         payload_of: &mut dyn FnMut(JobId) -> Payload,
     ) -> Decision<Option<Granted>> {
         let mut decision = Decision::nothing(None);
-        let Some(id) = self.schedule.next(&request.kinds) else { return decision };
+        let Some(id) = self.schedule.next(&request.kinds, &|required| request.fits(required)) else { return decision };
         let Some(job) = self.jobs.get(&id) else { return decision };
         let payload = payload_of(id);
         let contract = self.queue_of(job).and_then(|queue| queue.spec.contract.clone());
@@ -63,6 +86,8 @@ impl State {
             contract.bind(&payload)?;
             contract.expected_count(&payload)
         });
+        let requirements = self.schedule.requirements(job.lane);
+        let variant = requirements.fits(&request.worker, &request.offer).unwrap_or_default();
         let lease = LeaseId(self.next_seq());
         let attempt = job.attempts + 1;
         decision.events.push(Event::LeaseGranted {
@@ -71,12 +96,15 @@ impl State {
             worker: request.worker.clone(),
             contract: contract.clone(),
             expected: *expected.as_ref().unwrap_or(&None),
+            variant: u32::try_from(variant).unwrap_or_default(),
         });
         match expected {
             Ok(_) => {
                 let LeasePolicy { ttl, heartbeat } = self.lease_policy(job);
                 let timeout = self.timeout(job);
-                decision.answer = Some(Granted { lease, job: id, attempt, contract, ttl, heartbeat, timeout, payload });
+                let variant = requirements.variant(variant);
+                decision.answer =
+                    Some(Granted { lease, job: id, attempt, contract, ttl, heartbeat, timeout, payload, variant });
             }
             Err(error) => {
                 let class = FailureClass::Permanent;

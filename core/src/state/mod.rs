@@ -42,6 +42,7 @@ use crate::limit::LimitSpec;
 use crate::policy::{LeasePolicy, RetryPolicy};
 use crate::queue::QueueSpec;
 use crate::record::Event;
+use crate::resource::Requirements;
 use crate::time::{Span, Timestamp};
 
 /// What a decision comes to: the events to record, and the answer for the caller once they are durable.
@@ -224,6 +225,11 @@ impl State {
         self.schedule.lane(job.lane)
     }
 
+    /// What a job requires of its worker.
+    pub fn requirements(&self, job: &Job) -> &Requirements {
+        self.schedule.requirements(job.lane)
+    }
+
     /// The oldest job that could be leased now, of one queue or of all.
     pub fn oldest_ready(&self, queue: Option<&QueueName>) -> Option<JobId> {
         self.schedule.oldest(queue)
@@ -253,11 +259,6 @@ impl State {
     /// What is in use of everything that is limited or in use.
     pub fn limit_usage(&self, now: Timestamp) -> Vec<LimitUsage> {
         self.schedule.usage(now)
-    }
-
-    /// Whether a job of these kinds could be leased now.
-    pub fn has_ready(&self, kinds: &[Kind]) -> bool {
-        self.schedule.next(kinds).is_some()
     }
 
     /// The set of accepted candidates.

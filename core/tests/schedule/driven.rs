@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use orch_core::id::{JobId, Kind, QueueName, WorkerId};
+use orch_core::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
 use orch_core::job::{JobSpec, Payload};
 use orch_core::limit::{AtLimit, LimitTarget};
 use orch_core::policy::RetryPatch;
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, Record};
+use orch_core::resource::{Allocation, Item, Offer, Pool, Pools};
 use orch_core::state::{Decision, Job, LeaseRequest, State, Submission};
 use orch_core::time::{Span, Timestamp};
 
@@ -28,11 +29,39 @@ pub fn job(q: u8, kind: u8) -> JobSpec {
     spec
 }
 
+/// One worker that has everything, one with a small GPU, one that has processors only and will end soon, one that has
+/// nothing.
+fn workers() -> Vec<(WorkerId, Offer)> {
+    let gpus = |memory: &[u64]| {
+        Pool::Items(memory.iter().enumerate().map(|(n, mib)| Item::new(n.to_string(), *mib)).collect())
+    };
+    let offer = |pools: Vec<(&str, Pool)>, zone: &str, remaining| Offer {
+        pools: Pools(pools.into_iter().map(|(name, pool)| (name.parse().unwrap(), pool)).collect()),
+        labels: [("zone".to_owned(), zone.to_owned())].into(),
+        remaining,
+    };
+    let cpus = |text: &str| ("cpus", text.parse().unwrap());
+    let mem = |text: &str| ("mem", text.parse().unwrap());
+    vec![
+        (
+            "big".parse().unwrap(),
+            offer(vec![("gpus", gpus(&[80, 24, 24])), cpus("range(0-7)"), mem("sum(64)")], "a", None),
+        ),
+        ("small".parse().unwrap(), offer(vec![("gpus", gpus(&[16])), cpus("range(0-1)")], "b", None)),
+        ("plain".parse().unwrap(), offer(vec![cpus("range(0-3)"), mem("sum(8)")], "a", Some(Span(1_000)))),
+        ("bare".parse().unwrap(), Offer::default()),
+    ]
+}
+
 pub struct Driven {
     pub state: State,
     pub model: Model,
     pub now: Timestamp,
     pub queue_of: BTreeMap<JobId, u8>,
+    /// What each worker has, and what is left of it.
+    pub workers: Vec<(WorkerId, Offer)>,
+    /// What each lease has of its worker.
+    held: BTreeMap<LeaseId, (usize, Allocation)>,
     records: Vec<Record>,
 }
 
@@ -43,6 +72,8 @@ impl Driven {
             model: Model::default(),
             now: Timestamp(1_000_000),
             queue_of: BTreeMap::new(),
+            workers: workers(),
+            held: BTreeMap::new(),
             records: Vec::new(),
         };
         for q in 0..3 {
@@ -83,16 +114,26 @@ impl Driven {
         ids
     }
 
-    /// Leases one job, which must be the model's.
+    /// Leases one job to the worker that has everything it can, which must be the model's.
     pub fn lease(&mut self, kinds: &[Kind]) -> Option<JobId> {
+        self.lease_to(0, kinds)
+    }
+
+    /// Leases one job to a worker, which must be the model's. What it takes is set apart.
+    pub fn lease_to(&mut self, place: usize, kinds: &[Kind]) -> Option<JobId> {
         self.state.refill(self.now);
-        let expected = self.model.next(kinds, self.now);
-        assert_eq!(self.state.has_ready(kinds), expected.is_some());
-        let worker: WorkerId = "w".parse().unwrap();
-        let request = LeaseRequest { worker, kinds: kinds.to_vec(), max: 1 };
+        let (worker, offer) = self.workers[place].clone();
+        let expected = self.model.next(kinds, &worker, &offer, self.now);
+        let request = LeaseRequest { offer, ..LeaseRequest::new(worker, kinds.to_vec(), 1) };
         let decision = self.state.lease(&request, &mut |_| Payload::default());
         let granted = decision.answer.as_ref().map(|granted| granted.job);
-        assert_eq!(granted, expected, "the model chooses another job");
+        assert_eq!(granted, expected.as_ref().map(|(job, _)| *job), "the model chooses another job");
+        if let (Some(granted), Some((_, variant))) = (&decision.answer, expected) {
+            assert_eq!(granted.variant, variant, "the first alternative that fits");
+            let pools = &mut self.workers[place].1.pools;
+            let taken = pools.take(&granted.variant).expect("what is leased fits");
+            self.held.insert(granted.lease, (place, taken));
+        }
         self.record(decision);
         if let Some(job) = granted {
             self.model.check_limits_of(job);
@@ -124,6 +165,14 @@ impl Driven {
             self.state.apply(&record).unwrap();
             self.model.take(&record);
             self.records.push(record);
+        }
+        let leases = self.state.leases();
+        let (kept, ended) =
+            std::mem::take(&mut self.held).into_iter().partition(|(lease, _)| leases.contains_key(lease));
+        self.held = kept;
+        let ended: BTreeMap<LeaseId, (usize, Allocation)> = ended;
+        for (place, taken) in ended.values() {
+            self.workers[*place].1.pools.give_back(taken);
         }
         self.state.refill(self.now);
         let free = |(id, _): &(JobId, &Job)| self.state.holds(*id).is_some_and(|holds| holds.is_empty());

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orch_core::id::{JobId, Kind, LeaseId, QueueName};
+use orch_core::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
 use orch_core::job::JobSpec;
 use orch_core::limit::{AtLimit, DEFAULT_WEIGHT, LimitSpec, LimitTarget, Rate};
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, Next, Record};
+use orch_core::resource::{Amount, Item, Need, Offer, Pool, Quantity, Variant};
 use orch_core::time::Timestamp;
 
 struct ModelJob {
@@ -274,9 +275,11 @@ impl Model {
         self.may_run(now).into_iter().map(|id| self.jobs[&id].spec.queue.clone()).collect()
     }
 
-    pub fn next(&self, kinds: &[Kind], now: Timestamp) -> Option<JobId> {
+    /// The job that the worker gets, and what of its needs it is given.
+    pub fn next(&self, kinds: &[Kind], worker: &WorkerId, offer: &Offer, now: Timestamp) -> Option<(JobId, Variant)> {
         let may_run = self.may_run(now).into_iter().map(|id| (id, &self.jobs[&id]));
-        let fit: Vec<(JobId, &ModelJob)> = may_run.filter(|(_, job)| kinds.contains(&job.kind)).collect();
+        let suits = |job: &ModelJob| kinds.contains(&job.kind) && first_fit(job, worker, offer).is_some();
+        let fit: Vec<(JobId, &ModelJob)> = may_run.filter(|(_, job)| suits(job)).collect();
         let turn = |kind: &Kind| {
             let met = self.met_kinds.iter().position(|k| k == kind);
             (self.kinds.get(kind).map_or(0, |(_, turn)| *turn), met)
@@ -290,7 +293,7 @@ impl Model {
         };
         let of_kind = fit.iter().filter(|(_, job)| job.kind == *kind);
         let best = of_kind.min_by_key(|(id, job)| (place(job), -i64::from(job.spec.priority), *id))?;
-        Some(best.0)
+        Some((best.0, first_fit(best.1, worker, offer)?))
     }
 
     /// Called after a grant: nothing that the job has is over its limit.
@@ -300,6 +303,48 @@ impl Model {
             if let Some((max, _)) = self.max_of(&target) {
                 assert!(in_use.targets[&target] <= u64::from(max), "{target} is over its limit");
             }
+        }
+    }
+}
+
+/// The first alternative that the worker has room for; nothing at all for a job that needs nothing.
+fn first_fit(job: &ModelJob, _worker: &WorkerId, offer: &Offer) -> Option<Variant> {
+    if job.spec.labels.iter().any(|(label, value)| offer.labels.get(label) != Some(value)) {
+        return None;
+    }
+    let alternatives = &job.spec.resources.0;
+    if alternatives.is_empty() {
+        return Some(Variant::default());
+    }
+    let fits = |variant: &&Variant| {
+        let lives = match (variant.min_time, offer.remaining) {
+            (Some(wanted), Some(left)) => wanted <= left,
+            _ => true,
+        };
+        lives && variant.needs.iter().all(|(name, need)| offer.pools.0.get(name).is_some_and(|pool| has(pool, need)))
+    };
+    alternatives.iter().find(fits).cloned()
+}
+
+/// Whether a pool has room for a need: every way of choosing items is tried.
+pub fn has(pool: &Pool, need: &Need) -> bool {
+    match (pool, need.quantity) {
+        (Pool::Sum { .. }, _) if need.min_memory_mib > 0 => false,
+        (Pool::Sum { free, .. }, Quantity::Some(amount)) => *free >= amount,
+        (Pool::Sum { size, free }, Quantity::All) => free == size,
+        (Pool::Items(items), Quantity::All) => {
+            items.iter().all(|item| item.free == Amount::ONE && item.memory_mib >= need.min_memory_mib)
+        }
+        (Pool::Items(items), Quantity::Some(amount)) => {
+            let suits = |item: &Item, part: Amount| item.free >= part && item.memory_mib >= need.min_memory_mib;
+            (0..1_u32 << items.len()).any(|set| {
+                let chosen = |place: usize| set & (1 << place) != 0;
+                let whole = (0..items.len()).filter(|place| chosen(*place));
+                let right = u64::from(set.count_ones()) == amount.wholes();
+                let part = amount.fraction();
+                let rest = part == Amount(0) || (0..items.len()).any(|n| !chosen(n) && suits(&items[n], part));
+                right && rest && whole.into_iter().all(|place| suits(&items[place], Amount::ONE))
+            })
         }
     }
 }

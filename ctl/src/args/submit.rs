@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use orch_core::id::{KeyName, Kind, QueueName, SemaphoreName};
 use orch_core::limit::KeyValue;
+use orch_core::resource::{Preference, Variant};
 use orch_core::time::{Span, Timestamp};
 
 /// Submit contracts, queues and jobs from YAML files
@@ -38,6 +39,7 @@ pub struct SubmitArgs {
     after_help = "Examples:\n  \
         orchctl enqueue sums --payload '{\"from\": 1, \"to\": 100}'\n  \
         orchctl enqueue sums --payload @payload.json --priority 5 --delay 10m\n  \
+        orchctl enqueue train --resource gpus=1@24GiB,cpus=4 --or cpus=32 --min-time 1h\n  \
         id=$(orchctl enqueue sums --payload 7 -o name) && orchctl job wait $id"
 )]
 pub struct EnqueueArgs {
@@ -84,6 +86,27 @@ pub struct EnqueueArgs {
     #[arg(long = "semaphore", value_name = "NAME=UNITS", value_parser = units)]
     pub semaphores: Vec<(SemaphoreName, u32)>,
 
+    /// What it needs of its worker, such as gpus=0.5, cpus=4, mem=8GiB, gpus=1@24GiB or fpga=all; may be given several
+    /// times, or as a list with commas
+    #[arg(long = "resource", value_name = "NAME=AMOUNT")]
+    pub resources: Vec<Variant>,
+
+    /// What it takes instead if a worker has not that, such as cpus=8; alternatives are tried in their order
+    #[arg(long = "or", value_name = "NAME=AMOUNT", requires = "resources")]
+    pub alternatives: Vec<Variant>,
+
+    /// How long its worker must still live
+    #[arg(long, value_name = "DURATION")]
+    pub min_time: Option<Span>,
+
+    /// A label that its worker must have, such as zone=eu; may be given several times
+    #[arg(long = "label", value_name = "LABEL=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+
+    /// A label for which a worker is preferred, and how much, such as disk=nvme:10; may be given several times
+    #[arg(long = "prefer", value_name = "LABEL=VALUE[:WEIGHT]", value_parser = preference)]
+    pub prefer: Vec<Preference>,
+
     /// The same key with the same job again gives the same job instead of a second one
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
@@ -93,6 +116,19 @@ fn key_value(text: &str) -> Result<(KeyName, KeyValue), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =: write it like host=a.org"))?;
     let name = KeyName::new(name).map_err(|error| error.to_string())?;
     Ok((name, KeyValue::new(value).map_err(|error| error.to_string())?))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(label, value)| !label.is_empty() && !value.is_empty());
+    let (label, value) = pair.ok_or_else(|| format!("{text:?} is not a label: write it like zone=eu"))?;
+    Ok((label.to_owned(), value.to_owned()))
+}
+
+fn preference(text: &str) -> Result<Preference, String> {
+    let weighed = text.rsplit_once(':').and_then(|(rest, weight)| Some((rest, weight.parse().ok()?)));
+    let (text, weight) = weighed.unwrap_or((text, 1));
+    let (label, value) = label(text)?;
+    Ok(Preference { label, value, weight })
 }
 
 fn units(text: &str) -> Result<(SemaphoreName, u32), String> {

@@ -2,6 +2,8 @@
 
 use orch_core::job::JobSpec;
 use orch_core::policy::RetryPatch;
+use orch_core::resource::{Needs, Variant};
+use orch_core::time::Span;
 use orch_proto::v1;
 
 use super::input;
@@ -38,6 +40,11 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         max_attempts,
         keys,
         semaphores,
+        resources,
+        alternatives,
+        min_time,
+        labels,
+        prefer,
         key,
     } = args;
     let spec = JobSpec {
@@ -50,9 +57,34 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         retry: RetryPatch { max_attempts, ..RetryPatch::default() },
         keys: keys.into_iter().collect(),
         semaphores: semaphores.into_iter().collect(),
+        resources: needs(resources, alternatives, min_time)?,
+        labels: labels.into_iter().collect(),
+        prefer,
         idempotency_key: key,
         ..JobSpec::new(queue, input::payload(&payload)?)
     };
     // The wire's own bounds, before anything is sent.
     JobSpec::try_from(v1::JobSpec::from(&spec)).map_err(|faults| Failure::usage(format!("job: {faults}")))
+}
+
+/// What is needed: everything named first together, and each alternative behind it.
+fn needs(first: Vec<Variant>, alternatives: Vec<Variant>, min_time: Option<Span>) -> Result<Needs, Failure> {
+    let mut together = Variant::default();
+    for Variant { needs, min_time } in first {
+        for (name, need) in needs {
+            if together.needs.insert(name.clone(), need).is_some() {
+                return Err(Failure::usage(format!("--resource {name} is given twice")));
+            }
+        }
+        together.min_time = together.min_time.max(min_time);
+    }
+    let mut variants = vec![together];
+    variants.extend(alternatives);
+    for variant in &mut variants {
+        variant.min_time = variant.min_time.max(min_time);
+    }
+    if variants == [Variant::default()] {
+        return Ok(Needs::default());
+    }
+    Needs::new(variants).map_err(|error| Failure::usage(format!("--resource {error}")))
 }

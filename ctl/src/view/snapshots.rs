@@ -105,7 +105,10 @@ fn stats() -> v1::StatsResponse {
         version: "0.1.0".into(),
         limits: limits(),
         limits_left_out: 3,
-        unoffered: vec![v1::UnofferedKind { kind: "z3".into(), ready: 12 }],
+        unoffered: vec![
+            v1::UnofferedKind { kind: "z3".into(), ready: 12, lacking: String::new() },
+            v1::UnofferedKind { kind: "train".into(), ready: 3, lacking: "needs 1 tpu: no worker has tpu".into() },
+        ],
     }
 }
 
@@ -147,6 +150,15 @@ fn worker() -> v1::WorkerStatus {
             note: "block 3 of 12".into(),
             expires_in_ms: 595_000,
         }],
+        resources: vec![
+            v1::ResourcePool {
+                name: "gpus".into(),
+                items: vec![v1::ResourceItem { label: "0".into(), memory_mib: 81_920, free: 5_000 }],
+                ..v1::ResourcePool::default()
+            },
+            v1::ResourcePool { name: "mem".into(), size: 2_621_440_000, free: 2_621_430_000, items: Vec::new() },
+        ],
+        remaining_ms: Some(3_600_000),
     }
 }
 

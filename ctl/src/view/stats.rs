@@ -75,11 +75,13 @@ pub struct AttemptsView {
     pub released: u64,
 }
 
-/// Ready jobs of a kind that no registered worker offers.
+/// Ready jobs that no registered worker could run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UnofferedView {
     pub kind: String,
     pub ready: u64,
+    /// What they need and the workers lack; null if no worker offers the kind.
+    pub lacking: Option<String>,
 }
 
 /// The index.
@@ -137,7 +139,11 @@ impl StatsView {
             limits_left_out,
             unoffered: unoffered
                 .into_iter()
-                .map(|v1::UnofferedKind { kind, ready }| UnofferedView { kind, ready })
+                .map(|v1::UnofferedKind { kind, ready, lacking }| UnofferedView {
+                    kind,
+                    ready,
+                    lacking: some_text(lacking),
+                })
                 .collect(),
             index: IndexView { kind, applied_seq, problem: some_text(problem) },
             uptime_ms,
@@ -187,8 +193,11 @@ impl View for StatsView {
         if let Some(problem) = &self.index.problem {
             pairs.push(("index", Cell::tinted(problem, Tint::Warn)));
         }
-        for UnofferedView { kind, ready } in &self.unoffered {
-            let text = format!("{ready} ready jobs of kind {kind}, which no registered worker offers");
+        for UnofferedView { kind, ready, lacking } in &self.unoffered {
+            let text = match lacking {
+                None => format!("{ready} ready jobs of kind {kind}, which no registered worker offers"),
+                Some(lacking) => format!("{ready} ready jobs of kind {kind}: {lacking}"),
+            };
             pairs.push(("cannot run", Cell::tinted(text, Tint::Warn)));
         }
         let limits = usage_table(&self.limits, self.limits_left_out, page);

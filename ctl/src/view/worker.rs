@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orch_core::resource::Amount;
 use orch_core::time::{Span, Timestamp};
 use orch_proto::v1;
 use serde::Serialize;
@@ -22,6 +23,10 @@ pub struct WorkerView {
     pub last_seen_at: Option<Timestamp>,
     pub hardware: Option<HardwareView>,
     pub labels: BTreeMap<String, String>,
+    /// What it has, and how much of each its leases leave.
+    pub resources: Vec<ResourceView>,
+    /// How long it will live; null: without a limit.
+    pub remaining_ms: Option<u64>,
     pub leases: Vec<LeaseView>,
 }
 
@@ -43,6 +48,29 @@ pub struct GpuView {
     pub uuid: String,
     pub model: String,
     pub memory_bytes: u64,
+}
+
+/// A resource of a worker. Amounts are exact decimals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ResourceView {
+    pub name: String,
+    pub size: String,
+    pub free: String,
+    /// The names of its items; none for a sum.
+    pub items: Vec<String>,
+}
+
+impl From<v1::ResourcePool> for ResourceView {
+    fn from(wire: v1::ResourcePool) -> Self {
+        let v1::ResourcePool { name, size, free, items } = wire;
+        let (size, free) = if items.is_empty() {
+            (Amount(size), Amount(free))
+        } else {
+            (Amount::whole(items.len() as u64), Amount(items.iter().map(|item| item.free).sum()))
+        };
+        let items = items.into_iter().map(|item| item.label).collect();
+        Self { name, size: size.to_string(), free: free.to_string(), items }
+    }
 }
 
 /// What a worker works on.
@@ -86,6 +114,8 @@ impl From<v1::WorkerStatus> for WorkerView {
             registered_unix_ms,
             last_seen_unix_ms,
             leases,
+            resources,
+            remaining_ms,
         } = wire;
         Self {
             worker,
@@ -101,6 +131,8 @@ impl From<v1::WorkerStatus> for WorkerView {
             last_seen_at: some_time(last_seen_unix_ms),
             hardware: hardware.map(Into::into),
             labels: labels.into_iter().collect(),
+            resources: resources.into_iter().map(Into::into).collect(),
+            remaining_ms,
             leases: leases.into_iter().map(Into::into).collect(),
         }
     }
@@ -138,6 +170,13 @@ impl View for WorkerView {
                 pairs.push(("gpu", format!("{} {} {}", gpu.model, mebibytes(gpu.memory_bytes), gpu.uuid).into()));
             }
         }
+        for ResourceView { name, size, free, items } in &self.resources {
+            let labels = if items.is_empty() { String::new() } else { format!(" [{}]", items.join(",")) };
+            pairs.push(("resource", format!("{name} {free} of {size} free{}", short(&labels)).into()));
+        }
+        if let Some(remaining) = self.remaining_ms {
+            pairs.push(("lives for", span(Span(remaining)).into()));
+        }
         for (key, value) in &self.labels {
             pairs.push(("label", format!("{key}={value}").into()));
         }
@@ -157,6 +196,16 @@ impl View for WorkerView {
 
     fn names(&self) -> Vec<String> {
         vec![self.worker.clone()]
+    }
+}
+
+/// A list that stays readable on a line.
+fn short(text: &str) -> String {
+    const MOST: usize = 60;
+    if text.chars().count() <= MOST {
+        text.to_owned()
+    } else {
+        format!("{}...", text.chars().take(MOST).collect::<String>())
     }
 }
 

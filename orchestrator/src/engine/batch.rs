@@ -63,21 +63,40 @@ impl Engine {
             self.commit_if_full(&mut answered, now)?;
             self.run(command, now, &mut answered);
         }
+        self.run_waiting(before, &mut answered, &mut looks, now)?;
+        if std::mem::take(&mut self.left_to_another) {
+            // Who was preferred had its turn: what it did not take is for anybody.
+            self.everybody_was_asked = true;
+            self.wake = true;
+            self.run_waiting(before, &mut answered, &mut looks, now)?;
+            self.everybody_was_asked = false;
+        }
+        self.wake = false;
+        self.commit(answered, now)?;
+        self.answer_looks(looks, heard, now)
+    }
+
+    /// Runs those of the waiting commands again for which something may have changed.
+    fn run_waiting(
+        &mut self,
+        before: Seq,
+        answered: &mut Vec<Box<dyn Pending>>,
+        looks: &mut Vec<Box<dyn Pending>>,
+        now: Now,
+    ) -> Result<(), Fatal> {
         for command in std::mem::take(&mut self.waiting) {
-            self.commit_if_full(&mut answered, now)?;
+            self.commit_if_full(answered, now)?;
             // Not "is anything staged": what this batch recorded may have been committed on the way.
             let changed = self.wake || self.state.last_seq() != before;
             if !(changed || command.is_abandoned() || command.wake_at().is_none_or(|at| at <= now.tick)) {
                 self.waiting.push_back(command);
             } else if command.writes() {
-                self.run(command, now, &mut answered);
+                self.run(command, now, answered);
             } else {
                 looks.push(command);
             }
         }
-        self.wake = false;
-        self.commit(answered, now)?;
-        self.answer_looks(looks, heard, now)
+        Ok(())
     }
 
     /// Runs what only looks, on what is durable, and answers it together with what was `answered` before: also while

@@ -19,16 +19,16 @@ mod seeded;
 mod tests;
 mod thread;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use orch_core::id::{JobId, LeaseId, Seq};
+use orch_core::id::{JobId, LeaseId, Seq, WorkerId};
 use orch_core::job::{JobSpec, Payload};
 use orch_core::liveness::{Liveness, Registration};
 use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
-use orch_core::state::{Decision, JobState, State};
+use orch_core::state::{Decision, JobState, LeaseRequest, State};
 use orch_core::time::{Now, Span, Tick};
 use orch_ledger::disk::Dir;
 use orch_ledger::disk::real::RealDir;
@@ -58,6 +58,14 @@ pub struct Engine {
     wake: bool,
     /// Why nothing can be written, while nothing can be.
     read_only: Option<String>,
+    /// Who waits for a job, and what it has: what prefers one of them is left to it.
+    asking: BTreeMap<WorkerId, LeaseRequest>,
+    /// Whose waiting call is to be answered, so that it can ask again with more room.
+    called_back: BTreeSet<WorkerId>,
+    /// A job was left to one who waits.
+    left_to_another: bool,
+    /// Nothing is left to anybody any more: those who wait have been asked.
+    everybody_was_asked: bool,
     /// A write found no space that had been reserved: when the next one is tried.
     write_again: Option<Tick>,
     rollback: rollback::Rollback,
@@ -117,6 +125,10 @@ impl Engine {
             read_only: None,
             write_again: None,
             rollback: rollback::Rollback::default(),
+            asking: BTreeMap::new(),
+            called_back: BTreeSet::new(),
+            left_to_another: false,
+            everybody_was_asked: false,
             home: None,
             measures: Measures::default(),
         };

@@ -127,7 +127,7 @@ pub fn worker() -> WorkerId {
 }
 
 pub fn lease_some(world: &mut World, max: usize) -> Vec<LeaseId> {
-    let request = LeaseRequest { worker: worker(), kinds: vec![Kind::new("k").unwrap()], max };
+    let request = LeaseRequest::new(worker(), vec![Kind::new("k").unwrap()], max);
     let next = |world: &mut World| {
         let decision = world.state.lease(&request, &mut |_| Payload::default());
         world.record(decision).map(|granted| granted.lease)

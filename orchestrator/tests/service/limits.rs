@@ -91,7 +91,7 @@ async fn at_a_limit_a_submit_is_refused_or_takes_the_place_of_an_older_one() {
     let why = admin.explain_job(explained(second)).await.unwrap().into_inner();
     assert_eq!((why.state(), why.why[0].code.as_str()), (v1::JobState::Ready, "no_worker"));
     let stats = admin.stats(v1::StatsRequest {}).await.unwrap().into_inner();
-    assert_eq!(stats.unoffered, [v1::UnofferedKind { kind: "roots".into(), ready: 2 }]);
+    assert_eq!(stats.unoffered, [v1::UnofferedKind { kind: "roots".into(), ready: 2, lacking: String::new() }]);
     orch.stop().await;
 }
 

@@ -118,7 +118,7 @@ pub fn candidate(t: f64) -> String {
 }
 
 pub fn ask(worker: &str, max: u32, wait_ms: u64) -> v1::LeaseJobRequest {
-    v1::LeaseJobRequest { worker: worker.into(), kinds: Vec::new(), max, wait_ms }
+    v1::LeaseJobRequest { worker: worker.into(), kinds: Vec::new(), max, wait_ms, ..v1::LeaseJobRequest::default() }
 }
 
 /// Leases one job that must be there.

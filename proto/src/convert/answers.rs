@@ -3,6 +3,7 @@
 use orch_core::contract::Rejection;
 use orch_core::id::{Kind, QueueName};
 use orch_core::liveness::Order;
+use orch_core::resource::Variant;
 use orch_core::state::{BatchAnswer, CompleteAnswer, Granted, ResultsRefusal, Verdict};
 use orch_core::time::Span;
 
@@ -12,7 +13,7 @@ use crate::v1;
 
 /// A grant as its worker sees it. `name` is empty for a job without one.
 pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String) -> v1::Lease {
-    let Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload } = granted;
+    let Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant } = granted;
     v1::Lease {
         lease: lease.get(),
         job: job.get(),
@@ -26,6 +27,7 @@ pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String) -> 
         // 0 says "none" on the wire.
         timeout_ms: timeout.map_or(0, |Span(ms)| ms.max(1)),
         name,
+        resources: (variant != Variant::default()).then(|| (&variant).into()),
     }
 }
 

@@ -25,6 +25,8 @@ impl From<&Why> for v1::Why {
             Why::WorkersFull { kind, workers, leases } => {
                 (wire.kind, wire.count, wire.in_use) = (kind.to_string(), *workers, *leases);
             }
+            Why::NoFit { kind, lacking: _ } => wire.kind = kind.to_string(),
+            Why::ResourcesTaken { needs: _, workers } => wire.count = *workers,
             Why::Behind { jobs } => wire.count = *jobs,
         }
         wire

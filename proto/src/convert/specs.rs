@@ -8,9 +8,10 @@ use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS, share_faults, want_faults};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
+use orch_core::resource::label_faults;
 use orch_core::time::{Span, Timestamp};
 
-use super::{Faults, limits};
+use super::{Faults, limits, resources};
 use crate::v1;
 
 /// The most bytes of the names of a job's dependencies together: its record must fit into a line of the ledger.
@@ -42,6 +43,9 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             idempotency_key,
             keys,
             semaphores,
+            resources: wire_resources,
+            labels,
+            prefer,
         } = wire;
         let mut faults = Faults::new();
         let queue = faults.take("queue", QueueName::new(&queue));
@@ -64,6 +68,11 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         for (field, message) in want_faults(&keys, &semaphores) {
             faults.push(&field, message);
         }
+        let resources = resources::needs(wire_resources, &mut faults);
+        let (labels, prefer) = (labels.into_iter().collect(), resources::preferences(prefer));
+        for (field, message) in label_faults(&labels, &prefer) {
+            faults.push(&field, message);
+        }
         let on_dependency_failure = match continue_on_dependency_failure {
             true => OnDependencyFailure::Continue,
             false => OnDependencyFailure::Cancel,
@@ -79,6 +88,9 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             priority,
             keys,
             semaphores,
+            resources,
+            labels,
+            prefer,
             retry,
             lease,
             timeout,
@@ -101,6 +113,9 @@ impl From<&JobSpec> for v1::JobSpec {
             priority,
             keys,
             semaphores,
+            resources,
+            labels,
+            prefer,
             retry,
             lease,
             timeout,
@@ -129,6 +144,9 @@ impl From<&JobSpec> for v1::JobSpec {
             idempotency_key: idempotency_key.clone().unwrap_or_default(),
             keys: keys.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             semaphores: semaphores.iter().map(|(name, units)| (name.to_string(), *units)).collect(),
+            resources: resources.0.iter().map(Into::into).collect(),
+            labels: labels.clone().into_iter().collect(),
+            prefer: resources::preferences_to_wire(prefer),
         }
     }
 }

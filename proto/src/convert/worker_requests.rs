@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use orch_core::id::{JobId, Kind, LeaseId, WorkerId};
 use orch_core::liveness::{Progress, Registration};
 use orch_core::record::FailureClass;
+use orch_core::resource::Offer;
 use orch_core::state::LeaseRequest;
 use orch_core::time::Span;
 use prost::bytes::Bytes;
 
-use super::{Faults, Receipt};
+use super::{Faults, Receipt, resources};
 use crate::v1;
 
 /// The most kinds that a worker may offer, labels that it may have, leases that it may hold and slots that it may
@@ -54,6 +55,8 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
             last_receipt,
             ledger,
             uptime_ms,
+            resources,
+            time_limit_ms,
         } = wire;
         let mut faults = Faults::new();
         let worker = faults.take("worker", WorkerId::new(&worker));
@@ -64,8 +67,10 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
         let last_receipt = last_receipt.and_then(|receipt| faults.take("last_receipt.chain", receipt.try_into()));
         let labels: BTreeMap<_, _> = labels.into_iter().map(|(key, value)| (clip(&key), clip(&value))).collect();
         let hardware = checked_hardware(hardware.unwrap_or_default(), &mut faults);
+        let pools = resources::pools(resources, &mut faults);
+        let lives_for = time_limit_ms.map(Span);
         let Some(worker) = worker else { return Err(faults) };
-        let registration = Registration { kinds, slots, version: clip(&version), labels, hardware };
+        let registration = Registration { kinds, slots, version: clip(&version), labels, pools, lives_for, hardware };
         let ledger = (!ledger.is_empty()).then(|| clip(&ledger));
         let (leases, uptime) = (lease_ids(leases), Span(uptime_ms));
         faults.or(Self { worker, registration, leases, last_receipt, ledger, uptime })
@@ -91,21 +96,28 @@ pub struct AskForJobs {
     pub request: LeaseRequest,
     /// How long it waits, at most [`MAX_WAIT`].
     pub wait: Span,
+    /// Nothing is asked for: the worker's call that waits is to be answered.
+    pub ask_again: bool,
 }
 
 impl TryFrom<v1::LeaseJobRequest> for AskForJobs {
     type Error = Faults;
 
     fn try_from(wire: v1::LeaseJobRequest) -> Result<Self, Faults> {
-        let v1::LeaseJobRequest { worker, kinds, max, wait_ms } = wire;
+        let v1::LeaseJobRequest { worker, kinds, max, wait_ms, resources, remaining_ms, ask_again } = wire;
         let mut faults = Faults::new();
         let worker = faults.take("worker", WorkerId::new(&worker));
         let kinds = checked_kinds(&kinds, &mut faults);
-        let max = if max == 0 { Err("0: ask for at least one job".to_owned()) } else { few(max as usize) };
+        let max =
+            if max == 0 && !ask_again { Err("0: ask for at least one job".to_owned()) } else { few(max as usize) };
         let max = faults.take("max", max);
+        let pools = resources::pools(resources, &mut faults);
         let (Some(worker), Some(max)) = (worker, max) else { return Err(faults) };
         let wait = Span(wait_ms).min(MAX_WAIT);
-        faults.or(Self { request: LeaseRequest { worker, kinds, max }, wait })
+        // Its labels are those that it registered with: the engine adds them.
+        let offer = Offer { pools, labels: BTreeMap::new(), remaining: remaining_ms.map(Span) };
+        let request = LeaseRequest { offer, ..LeaseRequest::new(worker, kinds, max) };
+        faults.or(Self { request, wait, ask_again })
     }
 }
 
@@ -279,6 +291,6 @@ fn few(count: usize) -> Result<usize, String> {
 }
 
 /// A text for people, cut to length, without control characters.
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_WORKER_TEXT).collect()
 }

@@ -152,7 +152,7 @@ impl Run {
 
     /// One job, from its lease to resends after its end.
     fn job(&mut self, screen: &Screen, n: u64) -> Result<(), String> {
-        let request = LeaseRequest { worker: self.worker.clone(), kinds: Vec::new(), max: 1 };
+        let request = LeaseRequest::new(self.worker.clone(), Vec::new(), 1);
         let LeaseAnswer::Granted { leases, .. } = self.ask(LeaseJobs { request, wait: Span(0), until: None })? else {
             return Err("the worker is not registered".to_owned());
         };

@@ -119,7 +119,7 @@ impl Edge {
             }
             Call::Lease { worker, max, wait } => {
                 let name = worker.clone();
-                let request = LeaseRequest { worker, kinds: Vec::new(), max };
+                let request = LeaseRequest::new(worker, Vec::new(), max);
                 Awaited::Lease(name, self.hand_in(LeaseJobs { request, wait, until: None }))
             }
             Call::Heartbeat { worker, leases, last_receipt } => {

@@ -142,7 +142,7 @@ impl Client {
                 self.deliver(&held, &mut out);
             }
             if self.held.len() < 3 {
-                let request = LeaseRequest { worker: self.worker.clone(), kinds: Vec::new(), max: 2 };
+                let request = LeaseRequest::new(self.worker.clone(), Vec::new(), 2);
                 let begun = out.ask(LeaseJobs { request, wait: Span(0), until: None });
                 out.asked.push(Asked::Lease(begun));
             }

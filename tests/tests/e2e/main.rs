@@ -10,5 +10,6 @@ mod import;
 mod jobs;
 mod local_run;
 mod polite_downloader;
+mod resources;
 mod support;
 mod views;

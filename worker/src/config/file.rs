@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orch_core::id::{Kind, WorkerId};
+use orch_core::resource::Pools;
 use serde_saphyr::Spanned;
 
 use super::yaml::Node;
@@ -28,6 +29,10 @@ pub struct FileConfig {
     pub kinds: Option<BTreeMap<Kind, RunnerConfig>>,
     /// `labels`.
     pub labels: BTreeMap<String, String>,
+    /// `resources`.
+    pub resources: Pools,
+    /// `time_limit`.
+    pub time_limit: Option<Duration>,
     /// `grace`.
     pub grace: Option<Duration>,
     /// `flush`.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use orch_core::id::{NameError, WorkerId};
+use orch_core::resource::{Pool, Pools, ResourceName};
 
 use super::file::{FileConfig, LogFormat};
 use super::{Server, WorkerConfig, default_name};
@@ -21,6 +22,12 @@ pub struct Settings {
     pub name: Option<WorkerId>,
     /// How long running jobs may finish on drain.
     pub grace: Option<Duration>,
+    /// Resources by name.
+    pub resources: Vec<(ResourceName, Pool)>,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// How long the worker works.
+    pub time_limit: Option<Duration>,
     /// How long without an orchestrator until the worker gives up.
     pub give_up_after: Option<Duration>,
     /// The log level.
@@ -58,7 +65,8 @@ pub enum MergeError {
 /// # Errors
 /// [`MergeError`] if something without a default is missing.
 pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Result<Effective, MergeError> {
-    let Settings { servers, slots, name, grace, give_up_after, log_level, log_format } = settings;
+    let Settings { servers, slots, name, grace, resources, labels, time_limit, give_up_after, log_level, log_format } =
+        settings;
     let servers = if servers.is_empty() { file.servers.unwrap_or_default() } else { servers };
     if servers.is_empty() {
         return Err(MergeError::NoServer);
@@ -71,7 +79,9 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
     let defaults = WorkerConfig::new(servers, name, slots);
     let worker = WorkerConfig {
         kinds: file.kinds.unwrap_or(defaults.kinds),
-        labels: file.labels,
+        labels: file.labels.into_iter().chain(labels).collect(),
+        resources: Pools(file.resources.0.into_iter().chain(resources).collect()),
+        time_limit: time_limit.or(file.time_limit),
         grace: grace.or(file.grace).unwrap_or(defaults.grace),
         flush: file.flush.unwrap_or(defaults.flush),
         keep_bytes: file.keep_bytes.unwrap_or(defaults.keep_bytes),

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use orch_core::id::{Kind, NameError, WorkerId};
+use orch_core::resource::Pools;
 
 pub use crate::supervise::Limits;
 
@@ -30,8 +31,12 @@ pub struct WorkerConfig {
     pub slots: NonZeroUsize,
     /// What runs which kind of job. Nothing else is ever run.
     pub kinds: BTreeMap<Kind, RunnerConfig>,
-    /// Shown with the worker.
+    /// Shown with the worker, and what jobs may ask for.
     pub labels: BTreeMap<String, String>,
+    /// What it has besides what is found, or instead of it.
+    pub resources: Pools,
+    /// How long it works before it drains. None: until it is told to.
+    pub time_limit: Option<Duration>,
     /// How long running jobs may take to finish once the worker drains.
     pub grace: Duration,
     /// How long candidates wait for company before they are sent.
@@ -51,6 +56,8 @@ impl WorkerConfig {
             slots,
             kinds: Builtin::ALL.iter().map(|&builtin| (builtin.kind(), RunnerConfig::Builtin(builtin))).collect(),
             labels: BTreeMap::new(),
+            resources: Pools::default(),
+            time_limit: None,
             grace: Duration::from_secs(30),
             flush: Duration::from_millis(50),
             keep_bytes: 64 << 20,

@@ -14,7 +14,19 @@ impl fmt::Display for Effective {
             Some(file) => writeln!(f, "# flags, environment and {}", file.display())?,
             None => writeln!(f, "# flags, environment and defaults; no file")?,
         }
-        let WorkerConfig { servers, name, slots, kinds, labels, grace, flush, keep_bytes, give_up_after } = worker;
+        let WorkerConfig {
+            servers,
+            name,
+            slots,
+            kinds,
+            labels,
+            resources,
+            time_limit,
+            grace,
+            flush,
+            keep_bytes,
+            give_up_after,
+        } = worker;
         let servers: Vec<&str> = servers.iter().map(super::Server::as_str).collect();
         writeln!(f, "server: {}", list(&servers))?;
         writeln!(f, "name: {}", quoted(name.as_str()))?;
@@ -25,6 +37,9 @@ impl fmt::Display for Effective {
         if let Some(give_up_after) = give_up_after {
             writeln!(f, "give_up_after: {}", span(*give_up_after))?;
         }
+        if let Some(time_limit) = time_limit {
+            writeln!(f, "time_limit: {}", span(*time_limit))?;
+        }
         let format = match log_format {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
@@ -34,6 +49,12 @@ impl fmt::Display for Effective {
             writeln!(f, "labels:")?;
             for (label, value) in labels {
                 writeln!(f, "  {}: {}", quoted(label), quoted(value))?;
+            }
+        }
+        if !resources.0.is_empty() {
+            writeln!(f, "resources:")?;
+            for (name, pool) in &resources.0 {
+                writeln!(f, "  {}: {}", quoted(name.as_str()), quoted(&pool.to_string()))?;
             }
         }
         writeln!(f, "kinds:")?;
@@ -136,6 +157,8 @@ name: w
 slots: 2
 labels: {zone: 'a \"b\": c'}
 give_up_after: 1m
+resources: {fpga: sum(2), nic: '[a, b]', gpus: range(0-1)}
+time_limit: 2h
 kinds:
   zeta-zeros: {runner: builtin}
   x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, pass_env: [B], timeout: 1m 30s, cgroup: /sys/fs/cgroup/orch,

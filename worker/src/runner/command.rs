@@ -39,7 +39,7 @@ pub(crate) async fn run(config: &ProcessConfig, job: &Assignment, output: Output
         ("ORCH_QUEUE", job.queue.clone()),
         ("ORCH_KIND", job.kind_text.clone()),
     ];
-    let (mut group, Pipes { stdin, stdout, stderr }) = match Group::spawn(config, &vars) {
+    let (mut group, Pipes { stdin, stdout, stderr }) = match Group::spawn(config, &vars, &job.vars) {
         Ok(spawned) => spawned,
         Err(message) => return Outcome::error(message),
     };

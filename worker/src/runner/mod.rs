@@ -106,7 +106,7 @@ impl Output {
 #[derive(Debug)]
 enum Runner {
     Builtin(crate::config::Builtin),
-    Command(crate::config::ProcessConfig),
+    Command(Box<crate::config::ProcessConfig>),
     Serve(Box<serve::Pool>),
 }
 
@@ -120,7 +120,7 @@ impl Runners {
     pub(crate) fn new(kinds: &BTreeMap<Kind, RunnerConfig>) -> Self {
         let runner = |config: &RunnerConfig| match config {
             RunnerConfig::Builtin(builtin) => Runner::Builtin(*builtin),
-            RunnerConfig::Command(process) => Runner::Command(process.clone()),
+            RunnerConfig::Command(process) => Runner::Command(Box::new(process.clone())),
             RunnerConfig::Serve(serve) => Runner::Serve(Box::new(serve::Pool::new(serve.clone()))),
         };
         Self { kinds: kinds.iter().map(|(kind, config)| (kind.clone(), runner(config))).collect() }

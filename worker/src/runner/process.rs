@@ -13,6 +13,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::config::ProcessConfig;
 use crate::leases::StopSignal;
+use crate::resources::Vars;
 use crate::supervise;
 
 /// Variables of the worker's own environment that a job's process gets. The rest may hold what is not the job's to know:
@@ -45,7 +46,11 @@ impl Group {
     ///
     /// # Errors
     /// The operating system's, with the program's name.
-    pub(crate) fn spawn(config: &ProcessConfig, vars: &[(&str, String)]) -> Result<(Self, Pipes), String> {
+    pub(crate) fn spawn(
+        config: &ProcessConfig,
+        vars: &[(&str, String)],
+        of_resources: &Vars,
+    ) -> Result<(Self, Pipes), String> {
         let ProcessConfig { argv, cwd, env, pass_env, limits, cgroup, .. } = config;
         let program = argv.first().ok_or("the configuration names no program")?;
         let supervisor = supervise::command(argv, limits, cgroup.as_ref());
@@ -56,11 +61,14 @@ impl Group {
             let name = name.to_str().unwrap_or_default();
             name.starts_with("LC_") || PASSED.contains(&name) || pass_env.iter().any(|passed| passed == name)
         });
+        let Vars { unless_set, set } = of_resources.clone();
         command
             .args(&words[1..])
             .env_clear()
+            .envs(unless_set)
             .envs(passed)
             .envs(env)
+            .envs(set)
             .envs(vars.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A supervisor that is killed leaves its job behind: it is asked instead.

@@ -21,6 +21,7 @@ use crate::assignment::Assignment;
 use crate::config::{ProcessConfig, ServeConfig};
 use crate::leases::{StopSignal, lock};
 use crate::pace::Pace;
+use crate::resources::Vars;
 use said::Said;
 
 mod said;
@@ -71,7 +72,7 @@ impl Pool {
             return Outcome::permanent("the payload is not JSON");
         };
         let process = tokio::select! {
-            process = self.process(&output, stop) => process,
+            process = self.process(&job.vars, &output, stop) => process,
             () = stop.raised() => return Outcome::Stopped,
         };
         let mut process = match process {
@@ -103,9 +104,11 @@ impl Pool {
     }
 
     /// An idle process that lives, or a new one that is ready.
-    async fn process(&self, output: &Output, stop: &StopSignal) -> Result<Process, String> {
+    async fn process(&self, vars: &Vars, output: &Output, stop: &StopSignal) -> Result<Process, String> {
         while let Some(mut process) = { lock(&self.idle).pop() } {
             match process.group.has_ended() {
+                // A process is told once, when it starts, what it may use; and what it holds of a GPU it holds on to.
+                None if process.vars != *vars => process.end(self.config.process.stop_grace).await,
                 None => return Ok(process),
                 Some(status) => debug!("an idle runner process {}", describe(status)),
             }
@@ -114,7 +117,7 @@ impl Pool {
         if let Some(wait) = wait {
             tokio::time::sleep(wait).await;
         }
-        let started = Process::start(&self.config, output, stop).await;
+        let started = Process::start(&self.config, vars, output, stop).await;
         if started.is_err() {
             self.had_trouble();
         }
@@ -149,6 +152,8 @@ struct Errors {
 #[derive(Debug)]
 struct Process {
     group: Group,
+    /// What it was told of what it may use.
+    vars: Vars,
     stdin: ChildStdin,
     said: Lines,
     errors: Arc<Mutex<Errors>>,
@@ -157,13 +162,13 @@ struct Process {
 
 impl Process {
     /// Starts the process and waits until it says that it is ready.
-    async fn start(config: &ServeConfig, output: &Output, stop: &StopSignal) -> Result<Self, String> {
+    async fn start(config: &ServeConfig, vars: &Vars, output: &Output, stop: &StopSignal) -> Result<Self, String> {
         let ServeConfig { process: config, start_timeout } = config;
-        let (group, Pipes { stdin, stdout, stderr }) = Group::spawn(config, &[])?;
+        let (group, Pipes { stdin, stdout, stderr }) = Group::spawn(config, &[], vars)?;
         let errors = Arc::new(Mutex::new(Errors { job: Some(output.clone()), tail: Tail::default() }));
         let pump = tokio::spawn(keep_log(stderr, Arc::clone(&errors)));
         let said = Lines::new(stdout, config.max_line_bytes);
-        let mut process = Self { group, stdin, said, errors, pump };
+        let mut process = Self { group, vars: vars.clone(), stdin, said, errors, pump };
         let fault = match tokio::time::timeout(*start_timeout, process.said.next()).await {
             Ok(Ok(Some(line))) => match said::parse(&line) {
                 Ok(Said::Ready) => return Ok(process),
@@ -255,7 +260,7 @@ impl Process {
 
     /// Closes standard input, which asks the process to end, and kills it if it does not.
     async fn end(self, grace: Duration) {
-        let Self { mut group, stdin, said: _said, errors: _, pump } = self;
+        let Self { mut group, vars: _, stdin, said: _said, errors: _, pump } = self;
         drop(stdin);
         if tokio::time::timeout(grace, group.ended()).await.is_err() {
             group.stop(Duration::ZERO, &StopSignal::default()).await;

@@ -179,6 +179,7 @@ pub fn lease(number: u64, kind: &str, payload: &str) -> v1::Lease {
         heartbeat_ms: 20,
         timeout_ms: 0,
         name: String::new(),
+        resources: None,
     }
 }
 

@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::LaneId;
+use super::classes::ClassId;
 use crate::id::{JobId, Kind};
 
 /// One grant's length at weight 1. It is a multiple of 1 to 16, of every round number up to the highest weight, and
@@ -19,6 +20,19 @@ use crate::id::{JobId, Kind};
 const STRIDE: u64 = 720_720_000;
 
 pub(super) type FlowId = u32;
+
+/// What a lane's jobs have to pass: the requirements of their class, and wide gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Passes {
+    pub(super) class: ClassId,
+    pub(super) gates: u64,
+}
+
+/// What is open to the worker that asks.
+pub(super) trait Open {
+    /// Whether a job that has to pass this may go to the worker now.
+    fn lets(&self, passes: Passes) -> bool;
+}
 
 /// The first ready job of a lane, best first.
 pub(super) type Head = (Reverse<i32>, JobId, LaneId);
@@ -31,8 +45,8 @@ pub(super) struct Flow {
     pass: u64,
     /// The seq of its last grant.
     turn: u64,
-    /// The heads of its lanes that no narrow gate holds back, by the wide gates that they pass.
-    heads: BTreeMap<u64, BTreeSet<Head>>,
+    /// The heads of its lanes that no narrow gate holds back, by what they pass.
+    heads: BTreeMap<Passes, BTreeSet<Head>>,
 }
 
 impl Flow {
@@ -40,36 +54,36 @@ impl Flow {
         Self { queue, kind, pass: 0, turn: 0, heads: BTreeMap::new() }
     }
 
-    /// Adds a lane's head. Whether it is the first behind these gates.
-    pub(super) fn add(&mut self, bits: u64, head: Head) -> bool {
-        let heads = self.heads.entry(bits).or_default();
+    /// Adds a lane's head. Whether it is the first that passes this.
+    pub(super) fn add(&mut self, passes: Passes, head: Head) -> bool {
+        let heads = self.heads.entry(passes).or_default();
         heads.insert(head);
         heads.len() == 1
     }
 
-    /// Takes a lane's head away. Whether it was the last behind these gates.
-    pub(super) fn remove(&mut self, bits: u64, head: Head) -> bool {
-        let Some(heads) = self.heads.get_mut(&bits) else { return false };
+    /// Takes a lane's head away. Whether it was the last that passes this.
+    pub(super) fn remove(&mut self, passes: Passes, head: Head) -> bool {
+        let Some(heads) = self.heads.get_mut(&passes) else { return false };
         heads.remove(&head);
         if heads.is_empty() {
-            self.heads.remove(&bits);
+            self.heads.remove(&passes);
             return true;
         }
         false
     }
 
-    /// The best job that none of the closed gates holds back.
-    pub(super) fn best(&self, closed: u64) -> Option<JobId> {
-        let open = self.heads.iter().filter(|(bits, _)| *bits & closed == 0);
+    /// The best job that may go to the worker that asks.
+    pub(super) fn best(&self, open: &impl Open) -> Option<JobId> {
+        let open = self.heads.iter().filter(|(passes, _)| open.lets(**passes));
         open.filter_map(|(_, heads)| heads.first()).min().map(|(_, job, _)| *job)
     }
 
-    pub(super) fn bits(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn passes(&self) -> impl Iterator<Item = Passes> {
         self.heads.keys().copied()
     }
 }
 
-/// The flows of one kind that have jobs behind the same wide gates.
+/// The flows of one kind that have jobs which pass the same.
 #[derive(Debug, Default)]
 struct Group {
     /// Those that the kind's time has reached, by their last turn.
@@ -87,7 +101,7 @@ pub(super) struct KindFlows {
     time: u64,
     /// The seq of the last grant of this kind.
     pub(super) turn: u64,
-    groups: BTreeMap<u64, Group>,
+    groups: BTreeMap<Passes, Group>,
 }
 
 impl KindFlows {
@@ -95,25 +109,25 @@ impl KindFlows {
         Self { name, ready: 0, time: 0, turn: 0, groups: BTreeMap::new() }
     }
 
-    pub(super) fn join(&mut self, bits: u64, id: FlowId, flow: &Flow) {
-        self.groups.entry(bits).or_default().insert(self.time, id, flow);
+    pub(super) fn join(&mut self, passes: Passes, id: FlowId, flow: &Flow) {
+        self.groups.entry(passes).or_default().insert(self.time, id, flow);
     }
 
-    pub(super) fn part(&mut self, bits: u64, id: FlowId, flow: &Flow) {
-        let Some(group) = self.groups.get_mut(&bits) else { return };
+    pub(super) fn part(&mut self, passes: Passes, id: FlowId, flow: &Flow) {
+        let Some(group) = self.groups.get_mut(&passes) else { return };
         if flow.pass <= self.time {
             group.due.remove(&(flow.turn, id));
         } else {
             group.ahead.remove(&(flow.pass, flow.turn, id));
         }
         if group.due.is_empty() && group.ahead.is_empty() {
-            self.groups.remove(&bits);
+            self.groups.remove(&passes);
         }
     }
 
-    /// The flow that is next, among those with a job that none of the closed gates holds back.
-    pub(super) fn next(&self, closed: u64) -> Option<FlowId> {
-        let open = self.groups.iter().filter(|(bits, _)| *bits & closed == 0);
+    /// The flow that is next, among those with a job that may go to the worker that asks.
+    pub(super) fn next(&self, open: &impl Open) -> Option<FlowId> {
+        let open = self.groups.iter().filter(|(passes, _)| open.lets(**passes));
         let best = |group: &Group| match group.due.first() {
             Some((turn, flow)) => Some((self.time, *turn, *flow)),
             None => group.ahead.first().copied(),

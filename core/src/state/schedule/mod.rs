@@ -1,8 +1,9 @@
 //! Which job is next: priority, weights between queues, limits.
 //!
-//! Ready jobs stand in **lanes**: those of a lane agree in queue, kind, priority and everything that a limit could be
-//! about, so that a limit holds back a lane as a whole and no job stands in the way of another. `fair` chooses between
-//! queues, `limits` knows which lanes are held back, `bucket` is what is left of a rate. Jobs without keys cost what
+//! Ready jobs stand in **lanes**: those of a lane agree in queue, kind, priority, in what they require of a worker and in
+//! everything that a limit could be about, so that a limit or a worker that is too small holds back a lane as a whole and
+//! no job stands in the way of another. `fair` chooses between queues, `classes` knows what fits the worker that asks,
+//! `limits` which lanes are held back, `bucket` is what is left of a rate. Jobs without keys cost what
 //! they cost without limits: a lane is shared by all of them.
 //!
 //! The rule, which `core/tests/schedule.rs` holds against a slow model of it: of the kinds that a worker offers and of
@@ -13,6 +14,7 @@
 //! looks at the clock ([`Schedule::refill`]).
 
 mod bucket;
+mod classes;
 mod fair;
 mod limits;
 mod slots;
@@ -21,7 +23,8 @@ mod usage;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use fair::{Flow, FlowId, KindFlows};
+use classes::{ANY_WORKER, Asking, ClassId, Classes};
+use fair::{Flow, FlowId, KindFlows, Passes};
 use limits::{GateId, Limits};
 use slots::Slots;
 
@@ -30,6 +33,7 @@ pub use usage::{Hold, LimitUsage};
 use crate::id::{JobId, KeyName, Kind, QueueName, SemaphoreName};
 use crate::limit::{DEFAULT_WEIGHT, KeyValue, LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
+use crate::resource::Requirements;
 use crate::time::Timestamp;
 
 /// A lane.
@@ -41,12 +45,13 @@ pub struct LaneId(u32);
 struct Lane {
     flow: FlowId,
     priority: i32,
+    class: ClassId,
     gates: Box<[GateId]>,
     ready: BTreeSet<JobId>,
     /// How many jobs the state holds that belong here.
     jobs: u64,
     /// Where its head stands in its flow, if no narrow gate holds it back.
-    listed: Option<(u64, JobId)>,
+    listed: Option<(Passes, JobId)>,
 }
 
 #[derive(Debug)]
@@ -72,7 +77,7 @@ impl QueueEntry {
 }
 
 /// What makes jobs alike.
-type LaneName = (FlowId, i32, Box<[GateId]>);
+type LaneName = (FlowId, i32, ClassId, Box<[GateId]>);
 
 /// Every ready job, in order.
 #[derive(Debug, Default)]
@@ -85,18 +90,20 @@ pub(super) struct Schedule {
     queue_ids: HashMap<QueueName, u32>,
     kinds: Vec<KindFlows>,
     kind_ids: HashMap<Kind, u32>,
+    classes: Classes,
     limits: Limits,
 }
 
-/// What a job wants of what is limited.
+/// What a job wants of what is limited, and of its worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wants<'a> {
     pub(super) keys: &'a BTreeMap<KeyName, KeyValue>,
     pub(super) semaphores: &'a BTreeMap<SemaphoreName, u32>,
+    pub(super) requirements: &'a Requirements,
 }
 
 impl Wants<'_> {
-    fn is_empty(self) -> bool {
+    fn is_unlimited(self) -> bool {
         self.keys.is_empty() && self.semaphores.is_empty()
     }
 
@@ -132,19 +139,24 @@ impl Schedule {
         at: Timestamp,
     ) -> LaneId {
         let flow = self.flow_id(queue, kind);
-        let gates: Box<[GateId]> = if wants.is_empty() {
+        let gates: Box<[GateId]> = if wants.is_unlimited() {
             Box::default()
         } else {
             wants.targets().map(|(target, amount)| self.limits.open_gate(target, amount, at)).collect()
         };
-        let name = (flow, priority, gates);
+        let name = (flow, priority, self.classes.find(wants.requirements), gates);
+        self.lane_named(name)
+    }
+
+    fn lane_named(&mut self, name: LaneName) -> LaneId {
         if let Some(id) = self.by_name.get(&name) {
             self.lanes.at_mut(id.0).jobs += 1;
             return *id;
         }
-        let gates = name.2.clone();
-        let lane = Lane { flow, priority, gates: gates.clone(), ready: BTreeSet::new(), jobs: 1, listed: None };
+        let (flow, priority, class, gates) = name.clone();
+        let lane = Lane { flow, priority, class, gates: gates.clone(), ready: BTreeSet::new(), jobs: 1, listed: None };
         let id = LaneId(self.lanes.insert(lane));
+        self.classes.join(class);
         for gate in &gates {
             self.limits.join(*gate, id);
         }
@@ -157,8 +169,8 @@ impl Schedule {
     pub(super) fn close(&mut self, id: LaneId) {
         let lane = self.lanes.at_mut(id.0);
         lane.jobs -= 1;
-        // Lanes without keys are few, and are wanted again soon.
-        if lane.jobs > 0 || lane.gates.is_empty() {
+        // Lanes of jobs that want nothing special are few, and are wanted again soon.
+        if lane.jobs > 0 || (lane.gates.is_empty() && lane.class == ANY_WORKER) {
             return;
         }
         let Some(lane) = self.lanes.remove(id.0) else { return };
@@ -166,7 +178,8 @@ impl Schedule {
         for gate in &lane.gates {
             self.limits.part(*gate, id);
         }
-        self.by_name.remove(&(lane.flow, lane.priority, lane.gates));
+        self.classes.part(lane.class);
+        self.by_name.remove(&(lane.flow, lane.priority, lane.class, lane.gates));
     }
 
     /// Queue, kind and priority of a lane's jobs.
@@ -176,11 +189,18 @@ impl Schedule {
         (&self.queues[flow.queue as usize].name, &self.kinds[flow.kind as usize].name, lane.priority)
     }
 
+    /// What a lane's jobs require of a worker.
+    pub(super) fn requirements(&self, id: LaneId) -> &Requirements {
+        self.classes.at(self.lanes.at(id.0).class)
+    }
+
     /// A job is ready.
     pub(super) fn insert(&mut self, id: LaneId, job: JobId) {
         let lane = self.lanes.at_mut(id.0);
         if lane.ready.insert(job) {
-            self.kinds[self.flows[lane.flow as usize].kind as usize].ready += 1;
+            let kind = self.flows[lane.flow as usize].kind;
+            self.kinds[kind as usize].ready += 1;
+            self.classes.count(kind, lane.class, true);
         }
         self.list(id);
     }
@@ -189,7 +209,9 @@ impl Schedule {
     pub(super) fn remove(&mut self, id: LaneId, job: JobId) {
         let lane = self.lanes.at_mut(id.0);
         if lane.ready.remove(&job) {
-            self.kinds[self.flows[lane.flow as usize].kind as usize].ready -= 1;
+            let kind = self.flows[lane.flow as usize].kind;
+            self.kinds[kind as usize].ready -= 1;
+            self.classes.count(kind, lane.class, false);
         }
         self.list(id);
     }
@@ -204,13 +226,13 @@ impl Schedule {
         self.change_queue(queue, |queue| queue.running += 1);
         let stopped = self.queues[queue as usize].stopped();
         let (flow, kind) = (&mut self.flows[flow_id as usize], &mut self.kinds[kind as usize]);
-        let bits: Vec<u64> = if stopped { Vec::new() } else { flow.bits().collect() };
-        for bits in &bits {
-            kind.part(*bits, flow_id, flow);
+        let passes: Vec<Passes> = if stopped { Vec::new() } else { flow.passes().collect() };
+        for passes in &passes {
+            kind.part(*passes, flow_id, flow);
         }
         kind.serve(flow, self.queues[queue as usize].weight, seq);
-        for bits in bits {
-            kind.join(bits, flow_id, flow);
+        for passes in passes {
+            kind.join(passes, flow_id, flow);
         }
     }
 
@@ -249,24 +271,29 @@ impl Schedule {
         self.limits.next_refill()
     }
 
-    /// The job that a worker that runs these kinds gets next.
-    pub(super) fn next(&self, kinds: &[Kind]) -> Option<JobId> {
+    /// The job that a worker that runs these kinds gets next; `fits` says whether it could run what requires so much.
+    pub(super) fn next(&self, kinds: &[Kind], fits: &dyn Fn(&Requirements) -> bool) -> Option<JobId> {
         if self.limits.all_closed() {
             return None;
         }
-        let closed = self.limits.closed_bits;
+        let open = Asking::new(self.limits.closed_bits, &self.classes, fits);
         let offered = kinds.iter().filter_map(|kind| self.kind_ids.get(kind));
         let next = |id: &u32| {
             let kind = &self.kinds[*id as usize];
-            kind.next(closed).map(|flow| (kind.turn, *id, flow))
+            kind.next(&open).map(|flow| (kind.turn, *id, flow))
         };
         let (_, _, flow) = offered.filter_map(next).min()?;
-        self.flows[flow as usize].best(closed)
+        self.flows[flow as usize].best(&open)
     }
 
     /// Ready jobs by kind.
     pub(super) fn ready_by_kind(&self) -> impl Iterator<Item = (&Kind, u64)> {
         self.kinds.iter().map(|kind| (&kind.name, kind.ready))
+    }
+
+    /// Ready jobs that require something of their worker, by kind and requirements.
+    pub(super) fn ready_by_need(&self) -> impl Iterator<Item = (&Kind, &Requirements, u64)> {
+        self.classes.ready().map(|(kind, requirements, jobs)| (&self.kinds[kind as usize].name, requirements, jobs))
     }
 
     /// The oldest ready job, of one queue or of all, whether or not it may run.
@@ -331,11 +358,11 @@ impl Schedule {
         for flow_id in &queue.flows {
             let flow = &self.flows[*flow_id as usize];
             let kind = &mut self.kinds[flow.kind as usize];
-            for bits in flow.bits() {
+            for passes in flow.passes() {
                 if stopped {
-                    kind.part(bits, *flow_id, flow);
+                    kind.part(passes, *flow_id, flow);
                 } else {
-                    kind.join(bits, *flow_id, flow);
+                    kind.join(passes, *flow_id, flow);
                 }
             }
         }
@@ -364,7 +391,8 @@ impl Schedule {
                 None => held |= gate.closed,
             }
         }
-        let wanted = if held { None } else { lane.ready.first().map(|job| (bits, *job)) };
+        let passes = Passes { class: lane.class, gates: bits };
+        let wanted = if held { None } else { lane.ready.first().map(|job| (passes, *job)) };
         if lane.listed == wanted {
             return;
         }
@@ -374,17 +402,17 @@ impl Schedule {
         let stopped = self.queues[flow.queue as usize].stopped();
         let kind = &mut self.kinds[flow.kind as usize];
         // The new head first: where it replaces the old one the flow does not part and join again.
-        if let Some((bits, job)) = wanted
-            && flow.add(bits, (priority, job, id))
+        if let Some((passes, job)) = wanted
+            && flow.add(passes, (priority, job, id))
             && !stopped
         {
-            kind.join(bits, flow_id, flow);
+            kind.join(passes, flow_id, flow);
         }
-        if let Some((bits, job)) = before
-            && flow.remove(bits, (priority, job, id))
+        if let Some((passes, job)) = before
+            && flow.remove(passes, (priority, job, id))
             && !stopped
         {
-            kind.part(bits, flow_id, flow);
+            kind.part(passes, flow_id, flow);
         }
     }
 }

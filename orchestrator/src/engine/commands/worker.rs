@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use orch_core::contract::Contract;
-use orch_core::id::{LeaseId, WorkerId};
+use orch_core::id::{Kind, LeaseId, WorkerId};
 use orch_core::liveness::{Order, Progress};
 use orch_core::receipt::Receipt;
 use orch_core::record::ExpiryCause;
+use orch_core::resource::{Offer, Requirements};
 use orch_core::state::{Granted, LeaseRequest, Outcome};
 use orch_core::time::{Now, Span, Tick};
 
@@ -118,7 +119,7 @@ pub struct LeaseContext {
     /// The job's queue.
     pub queue: orch_core::id::QueueName,
     /// The job's kind.
-    pub kind: orch_core::id::Kind,
+    pub kind: Kind,
     /// The job's name, empty if it has none.
     pub name: String,
     /// The contract, ready to judge.
@@ -137,20 +138,74 @@ impl Command for LeaseJobs {
         {
             self.request.kinds.clone_from(&known.registration.kinds);
         }
+        if let Some(known) = engine.liveness.workers().get(worker) {
+            self.request.offer.labels.clone_from(&known.registration.labels);
+        }
+        engine.asking.remove(worker);
         let granted = match order {
-            Order::Run => engine.grant(&self.request, now),
+            Order::Run => engine.grant(&mut self.request, now),
             Order::Drain | Order::Terminate => return Step::Answer(LeaseAnswer::Granted { leases: Vec::new(), order }),
         };
         let until = *self.until.get_or_insert(now.tick.plus(self.wait));
-        if granted.is_empty() && until > now.tick {
+        let called_back = engine.called_back.remove(&self.request.worker);
+        if granted.is_empty() && until > now.tick && !called_back {
+            engine.asking.insert(self.request.worker.clone(), self.request.clone());
             return Step::Wait(until);
         }
         Step::Answer(LeaseAnswer::Granted { leases: granted, order })
     }
 }
 
+/// Has the worker's call that waits for jobs answered, so that it can ask again: it has more room than it said. If none
+/// waits, its next one is.
+pub struct AskAgain {
+    /// The worker.
+    pub worker: WorkerId,
+}
+
+impl Command for AskAgain {
+    type Answer = ();
+    const WRITES: bool = true;
+
+    fn run(&mut self, engine: &mut Engine, now: Now) -> Step<()> {
+        if engine.liveness.seen(&self.worker, now).is_some() {
+            engine.called_back.insert(self.worker.clone());
+            engine.wake_all();
+        }
+        Step::Answer(())
+    }
+}
+
 impl Engine {
-    fn grant(&mut self, request: &LeaseRequest, now: Now) -> Vec<(Granted, LeaseContext)> {
+    /// Grants as many jobs as the worker asks for, has room for, and may have. What each takes of its resources is gone
+    /// for the next.
+    fn grant(&mut self, request: &mut LeaseRequest, now: Now) -> Vec<(Granted, LeaseContext)> {
+        request.rivals = self.rivals(request);
+        let mut left = request.clone();
+        let granted = self.grant_of(&mut left, now);
+        if granted.is_empty() && !request.rivals.is_empty() {
+            left.rivals.clear();
+            let fits = |required: &Requirements| required.fits(&left.worker, &left.offer).is_some();
+            self.left_to_another |= self.state.next_job(&left.kinds, &fits).is_some();
+        }
+        request.rivals.clear();
+        granted
+    }
+
+    /// Others that wait for jobs of the same kinds, if there is a job that would rather go to some worker than to another.
+    fn rivals(&self, request: &LeaseRequest) -> Vec<(WorkerId, Offer)> {
+        let prefers = |(_, required, _): (&Kind, &Requirements, u64)| !required.prefer.is_empty();
+        if self.everybody_was_asked || !self.state.ready_by_need().any(prefers) {
+            return Vec::new();
+        }
+        let other = |rival: &&LeaseRequest| {
+            rival.worker != request.worker && rival.kinds.iter().any(|kind| request.kinds.contains(kind))
+        };
+        let others = self.asking.values().filter(other);
+        others.map(|rival| (rival.worker.clone(), rival.offer.clone())).collect()
+    }
+
+    fn grant_of(&mut self, request: &mut LeaseRequest, now: Now) -> Vec<(Granted, LeaseContext)> {
         let mut names = HashMap::new();
         let mut granted = Vec::new();
         // One at a time: what each takes of a limit, and of its queue's share, counts for the next.
@@ -164,7 +219,10 @@ impl Engine {
             if decision.events.is_empty() {
                 break;
             }
-            granted.extend(self.record(decision, now));
+            if let Some(lease) = self.record(decision, now) {
+                request.offer.pools.take(&lease.variant);
+                granted.push(lease);
+            }
         }
         let mut context = |granted: &Granted| {
             let (queue, kind, _) = self.state.lane(self.state.job(granted.job)?);
@@ -297,6 +355,8 @@ impl Command for DeregisterWorker {
         let decision = engine.state.release(&self.worker, &leases);
         engine.record(decision, now);
         engine.liveness.forget(&self.worker);
+        engine.asking.remove(&self.worker);
+        engine.called_back.remove(&self.worker);
         Step::Answer(())
     }
 }

@@ -101,7 +101,11 @@ impl Admin {
             limits_left_out,
             unoffered: unoffered
                 .into_iter()
-                .map(|(kind, ready)| v1::UnofferedKind { kind: kind.to_string(), ready })
+                .map(|explain::Unoffered { kind, jobs, lacking }| v1::UnofferedKind {
+                    kind: kind.to_string(),
+                    ready: jobs,
+                    lacking,
+                })
                 .collect(),
         })
     }
@@ -159,6 +163,7 @@ fn worker_statuses(engine: &Engine, only: Option<&WorkerId>, now: Now) -> Vec<v1
             held.entry(&by.worker).or_default().push(held_lease(engine, *lease, now));
         }
     }
+    let offer = |id: &WorkerId| explain::offer(state, liveness, id, now).unwrap_or_default();
     let wanted = liveness.workers().iter().filter(|(id, _)| only.is_none_or(|only| only == *id));
     let status = |(id, worker): (&WorkerId, &Worker<v1::Hardware>)| v1::WorkerStatus {
         worker: id.to_string(),
@@ -172,6 +177,8 @@ fn worker_statuses(engine: &Engine, only: Option<&WorkerId>, now: Now) -> Vec<v1
         registered_unix_ms: worker.registered_at.0,
         last_seen_unix_ms: worker.seen_at.0,
         leases: held.remove(id).unwrap_or_default(),
+        resources: convert::pools_to_wire(&offer(id).pools),
+        remaining_ms: offer(id).remaining.map(|span| span.0),
     };
     wanted.map(status).collect()
 }

@@ -18,7 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::engine::commands::worker::{
-    DeregisterWorker, Heartbeat, LeaseAnswer, LeaseContext, LeaseJobs, LeaseStanding, RegisterWorker, ReleaseLeases,
+    AskAgain, DeregisterWorker, Heartbeat, LeaseAnswer, LeaseContext, LeaseJobs, LeaseStanding, RegisterWorker,
+    ReleaseLeases,
 };
 use crate::engine::rollback::{Present, Presented};
 use crate::engine::{CallError, Handle};
@@ -116,8 +117,12 @@ impl WorkerService for Workers {
     }
 
     async fn lease_job(&self, request: Request<v1::LeaseJobRequest>) -> Result<Response<v1::LeaseJobResponse>, Status> {
-        let AskForJobs { request, wait } = request.into_inner().try_into()?;
+        let AskForJobs { request, wait, ask_again } = request.into_inner().try_into()?;
         let worker = request.worker.clone();
+        if ask_again {
+            self.handle.call(AskAgain { worker }).await.map_err(refused)?;
+            return Ok(Response::new(v1::LeaseJobResponse::default()));
+        }
         let command = LeaseJobs { request, wait, until: None };
         let replied = self.handle.call_and_wait(command).await.map_err(refused)?;
         match replied.answer {

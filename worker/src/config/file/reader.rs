@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use orch_core::id::{Kind, WorkerId};
+use orch_core::resource::{Pool, Pools, ResourceName};
 use serde_saphyr::Spanned;
 
 use super::super::yaml::Node;
@@ -76,6 +77,8 @@ impl<'a> Reader<'a> {
             slots: self.parsed(f, "slots", |text| text.parse().map_err(|_| "must be a whole number from 1")),
             kinds: f.take("kinds").map(|(path, value)| self.kinds(&path, value)),
             labels: f.take("labels").map(|(path, value)| self.texts(&path, value)).unwrap_or_default(),
+            resources: f.take("resources").map(|(path, value)| self.resources(&path, value)).unwrap_or_default(),
+            time_limit: self.parsed(f, "time_limit", duration),
             grace: self.parsed(f, "grace", duration),
             flush: self.parsed(f, "flush", duration),
             keep_bytes: self.parsed(f, "keep_bytes", bytes).and_then(|bytes| usize::try_from(bytes).ok()),
@@ -297,6 +300,21 @@ impl<'a> Reader<'a> {
             texts.extend(text.map(|text| (line_of(item), text)));
         }
         texts
+    }
+
+    /// A map from resources to what there is of each.
+    fn resources(&mut self, path: &str, value: &Value) -> Pools {
+        let mut pools = Pools::default();
+        for (key, value) in self.fields(path, value).map(|fields| fields.entries).unwrap_or_default() {
+            let path = format!("{path}.{key}");
+            let Some(text) = self.text(&path, value) else { continue };
+            match (ResourceName::new(key), text.parse::<Pool>()) {
+                (Ok(name), Ok(pool)) => drop(pools.0.insert(name, pool)),
+                (Err(error), _) => self.fault(line_of(value), &path, error.to_string()),
+                (_, Err(error)) => self.fault(line_of(value), &path, error.to_string()),
+            }
+        }
+        pools
     }
 
     /// A map of scalars.
