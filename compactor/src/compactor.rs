@@ -172,7 +172,7 @@ impl Compactor {
                 }
             }
             Event::ContractRegistered(spec) => self.contracts.register(seq, *spec),
-            Event::LeaseGranted { job, attempt, worker, contract: _, expected: _, variant: _ } => {
+            Event::LeaseGranted { job, attempt, worker, contract: _, expected: _, variant: _, session: _ } => {
                 self.leases.grant(job, LeaseId(seq), attempt, worker);
                 Ok(())
             }
@@ -203,6 +203,9 @@ impl Compactor {
             | Event::LegacyImportFinished { .. }
             | Event::LimitSet(_)
             | Event::LimitUnset { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. }
+            | Event::Audited(_)
             | Event::LedgerRepaired { .. } => Ok(()),
         }
     }

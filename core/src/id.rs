@@ -184,6 +184,12 @@ name!(
     "semaphore"
 );
 
+name!(
+    /// The name of a token.
+    TokenName,
+    "token"
+);
+
 /// One version of a contract, written `name@version`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContractRef {

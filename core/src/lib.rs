@@ -5,8 +5,10 @@
 //! function, and replaying the ledger is the same code as running live.
 //!
 //! Where to look: [`record`] lists every event of the ledger; [`state`] folds them ([`state::State::apply`]) and
-//! decides what happens next; [`contract`] judges candidates; [`job`] and [`queue`] are what users submit.
+//! decides what happens next; [`contract`] judges candidates; [`job`] and [`queue`] are what users submit; [`access`] is
+//! who may do what.
 
+pub mod access;
 pub mod contract;
 pub mod digest;
 pub mod explain;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::access::{Audited, SessionId, TokenCreated, TokenId};
 use crate::contract::ContractSpec;
 use crate::digest::Digest;
 use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
@@ -107,6 +108,9 @@ pub enum Event {
         /// Which of the job's alternatives of resources it gets, from 0.
         #[serde(default, skip_serializing_if = "is_zero")]
         variant: u32,
+        /// The registration of the grantee, where callers are known: nobody else may act under the lease.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<SessionId>,
     },
     /// A worker gave a job back undone; no attempt is charged.
     LeaseReleased {
@@ -188,6 +192,17 @@ pub enum Event {
         /// What it was about.
         limit: LimitTarget,
     },
+    /// A token was made. Its id is this record's seq.
+    TokenCreated(Box<TokenCreated>),
+    /// A token lets nobody in any more.
+    TokenRevoked {
+        /// The token.
+        token: TokenId,
+        /// Who revoked it.
+        by: String,
+    },
+    /// Somebody did something, or was refused.
+    Audited(Box<Audited>),
     /// The ledger was damaged, and a person had it cut behind its last good batch. Records that stood from here on are
     /// gone, and their seqs are given out anew. Since format 2.
     LedgerRepaired {
@@ -229,7 +244,11 @@ impl Event {
             | Self::LegacyImportFinished { .. }
             // They came later, but only a ledger of which somebody set limits has them.
             | Self::LimitSet(_)
-            | Self::LimitUnset { .. } => 1,
+            | Self::LimitUnset { .. }
+            // And only one whose callers are known has these.
+            | Self::TokenCreated(_)
+            | Self::TokenRevoked { .. }
+            | Self::Audited(_) => 1,
             Self::LedgerRepaired { .. } => 2,
         }
     }
@@ -259,6 +278,9 @@ impl Event {
             Self::LegacyImportFinished { .. } => "legacy_import_finished",
             Self::LimitSet(_) => "limit_set",
             Self::LimitUnset { .. } => "limit_unset",
+            Self::TokenCreated(_) => "token_created",
+            Self::TokenRevoked { .. } => "token_revoked",
+            Self::Audited(_) => "audited",
             Self::LedgerRepaired { .. } => "ledger_repaired",
         }
     }

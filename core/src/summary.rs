@@ -114,6 +114,9 @@ pub fn job_of(record: &Record) -> Option<JobId> {
         | Event::LegacyImportFinished { .. }
         | Event::LimitSet(_)
         | Event::LimitUnset { .. }
+        | Event::TokenCreated(_)
+        | Event::TokenRevoked { .. }
+        | Event::Audited(_)
         | Event::LedgerRepaired { .. } => None,
     }
 }
@@ -213,6 +216,9 @@ impl JobSummary {
             | Event::LegacyImportFinished { .. }
             | Event::LimitSet(_)
             | Event::LimitUnset { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. }
+            | Event::Audited(_)
             | Event::LedgerRepaired { .. } => {}
         }
     }

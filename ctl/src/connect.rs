@@ -3,9 +3,10 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use orch_proto::credentials::{Credentials, Identified, TokenSource};
 use orch_proto::error::{Reason, WireError};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 use crate::exit::{Exit, Failure, how_to_reach};
@@ -26,7 +27,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// An orchestrator that answered at least once.
 #[derive(Clone, Debug)]
 pub struct Client {
-    admin: AdminServiceClient<Channel>,
+    admin: AdminServiceClient<Identified>,
     server: String,
     call_timeout: Duration,
 }
@@ -36,7 +37,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] with how to start a server.
-    pub async fn connect(server: &str, call_timeout: Duration) -> Result<Self, Failure> {
+    pub async fn connect(server: &str, token: &TokenSource, call_timeout: Duration) -> Result<Self, Failure> {
+        let credentials = Credentials::new(token.clone()).map_err(|error| {
+            Failure::new(Exit::Auth, "there is no token to show").fix("name its file with --token-file").because(error)
+        })?;
         let unreachable = |error: tonic::transport::Error| {
             let failure = Failure::new(Exit::Unreachable, format!("no orchestrator answers at {server}"));
             failure.fix(how_to_reach(server)).because(error)
@@ -47,14 +51,14 @@ impl Client {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_while_idle(true);
         let channel = endpoint.connect().await.map_err(unreachable)?;
-        let admin = AdminServiceClient::new(channel)
+        let admin = AdminServiceClient::with_interceptor(channel, credentials)
             .max_decoding_message_size(MAX_ANSWER_BYTES)
             .max_encoding_message_size(MAX_ANSWER_BYTES);
         Ok(Self { admin, server: server.to_owned(), call_timeout })
     }
 
     /// The service, to call. Clones share the connection.
-    pub fn admin(&self) -> AdminServiceClient<Channel> {
+    pub fn admin(&self) -> AdminServiceClient<Identified> {
         self.admin.clone()
     }
 
@@ -79,7 +83,7 @@ impl Client {
     /// As [`Client::unary`], with [`Exit::Unreachable`] only after [`PATIENCE`].
     pub async fn patient<T, F, C>(&self, what: &str, mut call: F) -> Result<T, Failure>
     where
-        F: FnMut(AdminServiceClient<Channel>) -> C,
+        F: FnMut(AdminServiceClient<Identified>) -> C,
         C: Future<Output = Result<Response<T>, Status>>,
     {
         let mut patience = Patience::new();

@@ -74,6 +74,7 @@ impl Context {
     /// # Errors
     /// If none answers.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        Client::connect(&self.settings.server.value, self.settings.call_timeout()).await
+        let Settings { server, token, .. } = &self.settings;
+        Client::connect(&server.value, &token.value, self.settings.call_timeout()).await
     }
 }

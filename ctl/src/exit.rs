@@ -115,6 +115,8 @@ impl Failure {
             | Reason::ReadOnly
             | Reason::Busy
             | Reason::LimitReached
+            | Reason::UnprovenReceipt
+            | Reason::NameTaken
             | Reason::CallCancelled
             | Reason::Unimplemented
             | Reason::Internal
@@ -123,6 +125,8 @@ impl Failure {
         let failure = Self::new(exit, format!("{what}: {}{}", place(error), error.message));
         match &error.reason {
             Reason::Unavailable => failure.fix(how_to_reach(server)),
+            Reason::Unauthenticated => failure
+                .fix("show a token with --token-file FILE or ORCH_TOKEN; an admin makes one: `orchctl token create`"),
             Reason::Timeout => failure.fix("give the server longer with --call-timeout 5m"),
             Reason::ReadOnly => failure.fix("free space on the orchestrator's disk; `orchctl doctor` says more"),
             Reason::Unimplemented => {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use orch_core::access::Secret;
 use orch_core::time::Span;
+use orch_proto::credentials::TokenSource;
 use serde::Deserialize;
 
 use crate::args::{Color, Format, GlobalArgs};
@@ -53,6 +55,8 @@ pub struct Setting<T> {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub server: Setting<String>,
+    /// What is shown to be let in.
+    pub token: Setting<TokenSource>,
     /// None: each command's own default, mostly `table`.
     pub output: Setting<Option<Format>>,
     pub color: Setting<Color>,
@@ -75,6 +79,7 @@ pub struct ConfigFile {
 #[serde(deny_unknown_fields)]
 struct FileSettings {
     server: Option<String>,
+    token_file: Option<PathBuf>,
     output: Option<Format>,
     color: Option<Color>,
     quiet: Option<bool>,
@@ -88,6 +93,8 @@ pub struct Environment {
     pub xdg_config_home: Option<PathBuf>,
     pub home: Option<PathBuf>,
     pub no_color: bool,
+    /// `ORCH_TOKEN`, which is in no flag: every user of the machine sees those.
+    pub token: Option<Secret>,
 }
 
 impl Environment {
@@ -100,6 +107,10 @@ impl Environment {
             home: path("HOME"),
             // https://no-color.org: set and not empty.
             no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            token: std::env::var("ORCH_TOKEN")
+                .ok()
+                .filter(|text| !text.trim().is_empty())
+                .map(|text| Secret::new(text.trim())),
         }
     }
 
@@ -126,7 +137,16 @@ impl Settings {
             (flag, _) => pick(flag, source("color"), from_file.color, Color::Auto),
         };
         let server = pick(args.server.clone(), source("server"), from_file.server, DEFAULT_SERVER.to_owned());
+        let token = match (&args.token_file, &env.token, from_file.token_file) {
+            (Some(path), _, _) => Setting { value: TokenSource::File(path.clone()), source: source("token_file") },
+            (None, Some(secret), _) => {
+                Setting { value: TokenSource::Told(secret.clone()), source: Source::Environment }
+            }
+            (None, None, Some(path)) => Setting { value: TokenSource::File(path), source: Source::File },
+            (None, None, None) => Setting { value: TokenSource::None, source: Source::Default },
+        };
         Ok(Self {
+            token,
             server: Setting { value: server_url(&server.value)?, source: server.source },
             output: pick(args.output.map(Some), source("output"), from_file.output.map(Some), None),
             color,
@@ -166,8 +186,9 @@ fn read_file(env: &Environment) -> Result<(ConfigFile, FileSettings), Failure> {
         }
     };
     let settings = parse_file(&text).map_err(|error| {
-        Failure::usage(format!("settings file {}: {error}", path.display()))
-            .fix("it may set server, output, color, quiet and call_timeout; `orchctl config show` lists them")
+        Failure::usage(format!("settings file {}: {error}", path.display())).fix(
+            "it may set server, token_file, output, color, quiet and call_timeout; `orchctl config show` lists them",
+        )
     })?;
     Ok((ConfigFile { path: Some(path), found: true }, settings))
 }

@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use orch_core::access::{Audited, MAX_AUDIT_TEXT, NewToken, Verdict};
 use orch_core::contract::{Rejection, Rule, Screen};
-use orch_core::id::{ImportId, JobId, LeaseId, QueueName, WorkerId};
+use orch_core::digest::Digest;
+use orch_core::id::{ImportId, JobId, LeaseId, QueueName, Seq, WorkerId};
 use orch_core::job::JobSpec;
 use orch_core::liveness::Order;
 use orch_core::record::Record;
@@ -16,6 +18,7 @@ use orch_core::state::{JobFilter, State, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use orch_ledger::disk::memory::MemoryDir;
 use orch_ledger::{Ledger, OpenOptions, Position};
+use orch_orchestrator::engine::commands::access::{Actor, As, Audit, CreateToken, RevokeToken};
 use orch_orchestrator::engine::commands::admin::{
     CancelJobs, CleanupWorkers, DrainWorkers, ImportJobs, PauseQueue, ResumeQueue, RetryFailed, Submit,
 };
@@ -27,7 +30,7 @@ use orch_orchestrator::engine::commands::worker::{
 use orch_orchestrator::engine::{Command, Engine, envelope};
 use orch_orchestrator::grpc::worker::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES};
 use orch_proto::convert::{
-    AskForJobs, HeartbeatReport, LegacyFile, LegacyPart, Register, Release, ResultsAction, ResultsMessage,
+    AskForJobs, HeartbeatReport, LegacyFile, LegacyPart, Register, Release, ResultsAction, ResultsMessage, WantedToken,
 };
 use orch_proto::v1;
 use prost::Message;
@@ -36,7 +39,7 @@ use prost::Message;
 const MAX_MESSAGES: usize = 256;
 
 /// How many kinds of messages there are.
-pub(crate) const KINDS: u8 = 17;
+pub(crate) const KINDS: u8 = 20;
 
 /// Ids from here on stand for what is there when the message comes: the last byte picks one.
 pub(crate) const ANY: u64 = 1 << 60;
@@ -174,12 +177,36 @@ impl World {
             13 => self.run(DrainWorkers { workers: Vec::new(), order: Order::Terminate }).map(|_| ()),
             14 => self.run(CleanupWorkers { workers: Vec::new() }).map(|_| ()),
             15 => self.pass(bytes),
+            17 => self.create_token(v1::CreateTokenRequest::decode(bytes).ok()?),
+            18 => {
+                let v1::RevokeTokenRequest { name } = v1::RevokeTokenRequest::decode(bytes).ok()?;
+                let command = RevokeToken { name: name.parse().ok()?, by: name, safe: bytes.len() % 2 == 0 };
+                self.run(As { actor: Some(actor("revokes")), command })?.ok().map(|_| ())
+            }
+            19 => self.audit(v1::AuditEntry::decode(bytes).ok()?),
             _ => {
                 self.engine = None;
                 self.start();
                 Some(())
             }
         }
+    }
+
+    fn create_token(&mut self, message: v1::CreateTokenRequest) -> Option<()> {
+        let safe = message.expires_in_ms % 2 == 0;
+        let WantedToken { name, role, queues, lasts } = message.try_into().ok()?;
+        let digest = Digest::of(name.as_str().as_bytes());
+        let by = name.to_string();
+        let token = NewToken { name, role, queues, expires: None, digest };
+        self.run(As { actor: Some(actor(&by)), command: CreateToken { token, lasts, by, safe } })?.ok().map(|_| ())
+    }
+
+    fn audit(&mut self, message: v1::AuditEntry) -> Option<()> {
+        let v1::AuditEntry { actor, from, call, reason, target, first_record, count, .. } = message;
+        let cut = |text: String| text.chars().take(MAX_AUDIT_TEXT).collect();
+        let records = (first_record > 0).then_some((Seq(first_record), Seq(first_record)));
+        let (actor, from, call, reason, target) = (cut(actor), cut(from), cut(call), cut(reason), cut(target));
+        self.run(Audit(vec![Audited { actor, from, call, verdict: Verdict::Denied, reason, target, records, count }]))
     }
 
     fn submit(&mut self, message: v1::SubmitRequest) -> Option<()> {
@@ -305,6 +332,10 @@ fn judge(screen: &Result<Screen, Rejection>, candidate: &[u8]) -> orch_core::sta
         Ok(screen) => screen.judge(candidate),
         Err(rejection) => Err(rejection.clone()),
     }
+}
+
+fn actor(target: &str) -> Actor {
+    Actor { actor: "fuzz".into(), from: String::new(), call: "fuzz".into(), target: target.into() }
 }
 
 fn unjudged(message: &str) -> Rejection {

@@ -8,6 +8,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use orch_orchestrator::access::Enforcement;
 use orch_orchestrator::config::OrchestratorConfig;
 use orch_orchestrator::serve::{self, Running};
 use orch_proto::v1;
@@ -51,6 +52,11 @@ const CALLS: &[&str] = &[
     "/orch.v1.AdminService/ReadLedger",
     "/orch.v1.AdminService/ExportState",
     "/orch.v1.WorkerService/PushLogs",
+    "/orch.v1.AdminService/WhoAmI",
+    "/orch.v1.AdminService/CreateToken",
+    "/orch.v1.AdminService/ListTokens",
+    "/orch.v1.AdminService/RevokeToken",
+    "/orch.v1.AdminService/ListAudit",
 ];
 
 /// How many calls there are.
@@ -123,8 +129,8 @@ async fn begin(data: &TempDir) -> (Running, Channel) {
         data: data.path().to_owned(),
         listen: ([127, 0, 0, 1], 0).into(),
         allow_any_filesystem: true,
-        // An invented receipt must not stop everything else.
-        accept_rollback: u64::MAX,
+        // A token that is made on the way must not shut out what comes behind it.
+        enforcement: Enforcement::Off,
         segment_bytes: 1 << 20,
         ..OrchestratorConfig::default()
     };

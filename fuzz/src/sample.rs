@@ -440,6 +440,14 @@ fn legacy(random: &mut Random) -> v1::ImportLegacyRequest {
     v1::ImportLegacyRequest { part: Some(part) }
 }
 
+/// A token, of few names, so that some are taken.
+fn token(random: &mut Random) -> v1::CreateTokenRequest {
+    let role = i32::try_from(random.below(7)).unwrap_or(0);
+    let queues = if random.flip() { vec![text(random)] } else { Vec::new() };
+    let expires_in_ms = if random.flip() { number(random) } else { 0 };
+    v1::CreateTokenRequest { name: format!("t{}", random.below(3)), role, queues, expires_in_ms }
+}
+
 /// A message of one kind, as [`crate::commands()`] numbers them.
 fn message(kind: u8, random: &mut Random) -> Vec<u8> {
     let worker = || "w".to_owned();
@@ -484,6 +492,15 @@ fn message(kind: u8, random: &mut Random) -> Vec<u8> {
         11 => v1::ResumeQueueRequest { queue: "q".into() }.encode_to_vec(),
         12 => legacy(random).encode_to_vec(),
         15 => number(random).to_le_bytes().to_vec(),
+        17 => token(random).encode_to_vec(),
+        18 => v1::RevokeTokenRequest { name: token(random).name }.encode_to_vec(),
+        19 => v1::AuditEntry {
+            actor: text(random),
+            target: text(random),
+            count: number(random),
+            ..v1::AuditEntry::default()
+        }
+        .encode_to_vec(),
         _ => Vec::new(),
     }
 }
@@ -493,7 +510,7 @@ pub(crate) fn commands(random: &mut Random) -> Vec<u8> {
     let mut input = Vec::new();
     put(&mut input, 0, &work(random).encode_to_vec());
     let mut kinds = vec![2, 0, 3, 5];
-    let often = [0, 1, 2, 2, 3, 3, 3, 5, 5, 5, 5, 5, 5, 8, 9, 10, 11, 12, 12, 15, 16];
+    let often = [0, 1, 2, 2, 3, 3, 3, 5, 5, 5, 5, 5, 5, 8, 9, 10, 11, 12, 12, 15, 16, 17, 17, 18];
     for _ in 0..random.below(30) {
         kinds.push(if random.below(5) > 0 {
             often[random.below(often.len())]
@@ -559,9 +576,13 @@ pub(crate) fn wire(random: &mut Random) -> Vec<u8> {
         13 => v1::ListJobsRequest { filter: Some(filter(random)), limit: small(random), after_job: number(random) }
             .encode_to_vec(),
         15 => message(8, random),
+        32 => token(random).encode_to_vec(),
+        33 => v1::ListAuditRequest { actor: text(random), verdict: text(random), ..v1::ListAuditRequest::default() }
+            .encode_to_vec(),
         30 => {
             let len = random.below(40);
-            v1::Receipt { seq: number(random), chain: random.bytes(len).into() }.encode_to_vec()
+            v1::Receipt { seq: number(random), chain: random.bytes(len).into(), mac: random.bytes(16).into() }
+                .encode_to_vec()
         }
         _ => {
             let len = random.below(60);

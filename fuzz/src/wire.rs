@@ -4,14 +4,14 @@ use orch_core::job::JobSpec;
 use orch_core::queue::QueueSpec;
 use orch_core::state::Submission;
 use orch_proto::convert::{
-    AskForJobs, Faults, HeartbeatReport, JobConditions, LegacyPart, LogPiece, MAX_FAULTS, Register, Release,
-    ResultsMessage,
+    AskForJobs, AuditFilter, Faults, HeartbeatReport, JobConditions, LegacyPart, LogPiece, MAX_FAULTS, Register,
+    Release, ResultsMessage, WantedToken,
 };
 use orch_proto::v1;
 use prost::Message;
 
 /// How many kinds of messages there are.
-pub(crate) const MESSAGES: u8 = 32;
+pub(crate) const MESSAGES: u8 = 37;
 
 /// The first byte picks a message, the rest is its bytes.
 pub fn wire(data: &[u8]) {
@@ -48,7 +48,12 @@ pub fn wire(data: &[u8]) {
         28 => plain::<v1::ExportStateRequest>(bytes),
         29 => plain::<v1::DeregisterWorkerRequest>(bytes),
         30 => receipt(bytes),
-        _ => plain::<v1::ErrorDetail>(bytes),
+        31 => plain::<v1::ErrorDetail>(bytes),
+        32 => checked::<v1::CreateTokenRequest, WantedToken>(bytes),
+        33 => checked::<v1::ListAuditRequest, AuditFilter>(bytes),
+        34 => plain::<v1::RevokeTokenRequest>(bytes),
+        35 => plain::<v1::WhoAmIRequest>(bytes),
+        _ => plain::<v1::ReadDirectorySecretRequest>(bytes),
     }
 }
 

@@ -8,6 +8,10 @@ pub const LOCK: &str = "LOCK";
 pub const LEDGER_ID: &str = "LEDGER_ID";
 /// [`LEDGER_ID`] before it is complete.
 pub const LEDGER_ID_TMP: &str = "LEDGER_ID.tmp";
+/// The secret of the data directory: 64 hex digits, for its owner alone. By it receipts and sessions are known again.
+pub const SECRET: &str = "SECRET";
+/// [`SECRET`] before it is complete.
+pub const SECRET_TMP: &str = "SECRET.tmp";
 /// The witness of the last durable batch.
 pub const HEAD: &str = "HEAD";
 /// The segments.

@@ -21,6 +21,7 @@ mod open;
 pub mod reader;
 mod recovery;
 pub mod repair;
+pub mod secret;
 mod segment;
 mod target;
 pub mod verify;

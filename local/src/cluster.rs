@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use orch_core::id::{Kind, WorkerId};
 use orch_orchestrator::config::OrchestratorConfig;
 use orch_orchestrator::serve::{self, Running};
+use orch_proto::credentials::{Credentials, Identified, TokenSource};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
 use orch_worker::config::file::FileFaults;
 use orch_worker::config::{RunnerConfig, Server};
 use orch_worker::{CancellationToken, WorkerConfig, WorkerError, WorkerReport};
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 use crate::LocalError;
 
@@ -31,6 +31,8 @@ pub struct ClusterOptions {
     pub kinds: Kinds,
     /// Go on even where a lock or a sync may not be one.
     pub allow_any_filesystem: bool,
+    /// What the workers and the submitter show to be let in, where the data directory has tokens.
+    pub token: TokenSource,
 }
 
 /// The runners that a worker's configuration file lists.
@@ -44,6 +46,7 @@ pub fn worker_kinds(path: &Path) -> Result<Kinds, FileFaults> {
 /// A running local cluster.
 pub struct Cluster {
     orchestrator: Running,
+    credentials: Credentials,
     workers: JoinSet<Result<WorkerReport, WorkerError>>,
     drain: CancellationToken,
     kill: CancellationToken,
@@ -55,6 +58,7 @@ impl Cluster {
     /// # Errors
     /// [`LocalError::Start`] if the data directory is in use, its ledger is refused, or no port is free.
     pub async fn start(options: &ClusterOptions) -> Result<Self, LocalError> {
+        let credentials = Credentials::new(options.token.clone()).map_err(LocalError::start)?;
         let mut config = OrchestratorConfig::new(options.data.clone());
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.allow_any_filesystem = options.allow_any_filesystem;
@@ -67,20 +71,22 @@ impl Cluster {
             let name = WorkerId::new(&format!("local-{number}")).map_err(LocalError::start)?;
             let mut config = WorkerConfig::new(vec![server.clone()], name, NonZeroUsize::MIN);
             config.kinds.extend(options.kinds.clone());
+            config.token = options.token.clone();
             workers.spawn(orch_worker::run(config, drain.clone(), kill.clone()));
         }
-        Ok(Self { orchestrator, workers, drain, kill })
+        Ok(Self { orchestrator, credentials, workers, drain, kill })
     }
 
     /// A client of the orchestrator, over the wire like anybody's.
     ///
     /// # Errors
     /// [`LocalError::Start`] if the connection fails.
-    pub async fn client(&self) -> Result<AdminServiceClient<Channel>, LocalError> {
+    pub async fn client(&self) -> Result<AdminServiceClient<Identified>, LocalError> {
         let url = format!("http://{}", self.orchestrator.local_addr());
         let channel = tonic::transport::Endpoint::from_shared(url).map_err(LocalError::start)?;
         let channel = channel.connect().await.map_err(LocalError::start)?;
-        Ok(AdminServiceClient::new(channel).max_decoding_message_size(64 << 20))
+        let client = AdminServiceClient::with_interceptor(channel, self.credentials.clone());
+        Ok(client.max_decoding_message_size(64 << 20))
     }
 
     /// Has the workers finish or give back what they run, and the orchestrator close its ledger.

@@ -4,9 +4,9 @@ use orch_core::digest::Digest;
 use orch_core::job::JobSpec;
 use orch_core::manifest::Manifest;
 use orch_core::state::Submission;
+use orch_proto::credentials::Identified;
 use orch_proto::v1;
 use orch_proto::v1::admin_service_client::AdminServiceClient;
-use tonic::transport::Channel;
 
 use crate::LocalError;
 
@@ -15,7 +15,7 @@ const CHUNK: usize = 1000;
 
 /// Submits contracts, queues and jobs. Returns how many jobs there are, and how many were there before.
 pub(crate) async fn submit(
-    client: &mut AdminServiceClient<Channel>,
+    client: &mut AdminServiceClient<Identified>,
     manifest: &Manifest,
     text: &str,
 ) -> Result<(u64, u64), LocalError> {
@@ -49,7 +49,7 @@ pub(crate) async fn submit(
 }
 
 async fn send(
-    client: &mut AdminServiceClient<Channel>,
+    client: &mut AdminServiceClient<Identified>,
     submission: &Submission,
 ) -> Result<v1::SubmitResponse, LocalError> {
     let request = v1::SubmitRequest::try_from(submission).map_err(LocalError::start)?;

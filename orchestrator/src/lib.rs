@@ -1,5 +1,6 @@
 //! The orchestrator: one writer, its index, and the edge: gRPC, probes, metrics.
 
+pub mod access;
 pub mod config;
 pub mod engine;
 pub mod grpc;

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::middleware::from_fn_with_state;
+use orch_core::access::Secret;
 use orch_core::id::Seq;
 use orch_core::time::Span;
 use orch_ledger::disk::real::RealDir;
@@ -27,6 +29,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::access::{self, Access, Auditor, Enforcement, KeyError, Keys, Unlisted, authorize};
 use crate::config::{MAX_MESSAGE_BYTES, OrchestratorConfig};
 use crate::engine::commands::admin::WaitJobs;
 use crate::engine::rollback;
@@ -70,6 +73,18 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The data directory's secret cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// What is served and the table of what it needs differ: a bug of this build.
+    #[error(transparent)]
+    Unlisted(#[from] Unlisted),
+    /// Everybody would be shut out.
+    #[error(
+        "enforcement is strict, and there is neither a bootstrap token nor any other: nobody could get in. Give one with \
+         --bootstrap-token-file FILE or in ORCH_BOOTSTRAP_TOKEN, make tokens with it, and start without it then"
+    )]
+    NoToken,
     /// The system gives no thread.
     #[error("failed to start a thread")]
     Thread(#[source] io::Error),
@@ -115,9 +130,14 @@ pub struct Running {
     engine: EngineThread,
     index: Follower,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
+    auditor: Auditor,
     /// Ends long streams and the acceptance of connections.
     stopping: CancellationToken,
 }
+
+/// What else is served, besides the services of `orch.v1`.
+const HEALTH: &[u8] = tonic_health::pb::FILE_DESCRIPTOR_SET;
+const REFLECTION: &[u8] = tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET;
 
 /// What connections get to carry the last answers.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -130,9 +150,17 @@ const INDEX_PACE: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`StartError`].
 pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
+    access::check_table(&[DESCRIPTORS, HEALTH, REFLECTION], &http::ROUTES)?;
     let socket = reserve(config.listen)?;
     let clock = Clock::default();
-    let (opened, started) = open(&config, clock.clone()).await?;
+    let (mut opened, started) = open(&config, clock.clone()).await?;
+    let keys = Arc::new(Keys::open(&config.data)?);
+    opened.engine.keep_keys(Arc::clone(&keys));
+    let tokens = opened.engine.tokens();
+    let bootstrap = config.bootstrap_token.as_ref().map(Secret::digest);
+    if config.enforcement == Enforcement::Strict && bootstrap.is_none() && opened.engine.state().tokens().is_empty() {
+        return Err(StartError::NoToken);
+    }
     let data = config.data.clone();
     let engine = engine::spawn(opened.engine, clock).map_err(StartError::Thread)?;
     let handle = engine.handle.clone();
@@ -151,13 +179,15 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     };
     let stopping = CancellationToken::new();
     let logs = JobLogs::new(&data);
+    let auditor = Auditor::start(handle.clone(), stopping.clone());
+    let access = Access::new(tokens, bootstrap, about.config.enforcement, auditor.clone());
     let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
-    let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after);
+    let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after, keys);
     let standing = health::watch(handle.clone(), stopping.clone()).await;
     let sources = Sources { handle, index: index.index(), data, standing };
-    let server = server(&about.config, admin, workers, sources, listener, stopping.clone()).await?;
+    let server = server(&about.config, access, admin, workers, sources, listener, stopping.clone()).await?;
     tracing::info!(%local_addr, ledger = %started.ledger, epoch = started.epoch, seq = started.seq, "the orchestrator listens");
-    Ok(Running { local_addr, started, engine, index, server, stopping })
+    Ok(Running { local_addr, started, engine, index, server, auditor, stopping })
 }
 
 impl Running {
@@ -174,6 +204,11 @@ impl Running {
     /// To speak to the engine from within this process.
     pub fn handle(&self) -> Handle {
         self.engine.handle.clone()
+    }
+
+    /// Tells of callers.
+    pub fn auditor(&self) -> &Auditor {
+        &self.auditor
     }
 
     /// Waits until the server ends by itself, which it does only by a failure.
@@ -208,8 +243,9 @@ impl Running {
     /// # Errors
     /// [`StopError`]; nothing that was acknowledged is lost by it.
     pub async fn stop(self) -> Result<(), StopError> {
-        let Self { local_addr: _, started: _, engine, index, mut server, stopping } = self;
+        let Self { local_addr: _, started: _, engine, index, mut server, auditor, stopping } = self;
         stopping.cancel();
+        auditor.flush().await;
         let closed = tokio::task::spawn_blocking(move || engine.stop()).await.map_err(StopError::Panic)?;
         // Workers keep their streams open: they are cut, and come back to the next orchestrator.
         if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
@@ -295,6 +331,7 @@ fn host() -> String {
 /// The server on one port: both services, health, reflection, probes and metrics, with every limit set.
 async fn server(
     config: &OrchestratorConfig,
+    access: Access,
     admin: Admin,
     workers: Workers,
     sources: Sources,
@@ -303,7 +340,7 @@ async fn server(
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(HEALTH)
         .build_v1()
         .map_err(|error| StartError::Reflection(error.into()))?;
     let health = health::service(sources.standing.clone()).await;
@@ -311,7 +348,8 @@ async fn server(
         .add_service(health)
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES));
-    let routes = Routes::from(http::routes(grpc.into_axum_router(), sources));
+    let routes = http::routes(grpc.into_axum_router(), sources);
+    let routes = Routes::from(routes.layer(from_fn_with_state(access, authorize)));
     let router = Server::builder()
         // Probes and Prometheus speak HTTP/1.
         .accept_http1(true)

@@ -96,6 +96,10 @@ reasons! {
     PermissionDenied, "PERMISSION_DENIED", PermissionDenied;
     /// This server does not have the call.
     Unimplemented, "UNIMPLEMENTED", Unimplemented;
+    /// A receipt that nobody gave.
+    UnprovenReceipt, "UNPROVEN_RECEIPT", FailedPrecondition;
+    /// The worker's name is another process's.
+    NameTaken, "NAME_TAKEN", AlreadyExists;
     /// A fault of the orchestrator.
     Internal, "INTERNAL", Internal;
 }

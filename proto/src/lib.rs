@@ -4,6 +4,7 @@
 //! `TryFrom`, once; every bad field is named. Nothing outside this crate builds a core value from a wire value.
 
 pub mod convert;
+pub mod credentials;
 pub mod error;
 
 /// The generated types and services of package `orch.v1`.

@@ -6,6 +6,7 @@ use orch_core::contract::{Rejection, Rule};
 use orch_core::digest::Digest;
 use orch_core::id::{ContractRef, JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
 use orch_core::job::Payload;
+use orch_core::receipt::Mac;
 use orch_core::record::FailureClass;
 use orch_core::state::{BatchAnswer, CompleteAnswer, Granted, ResultsRefusal, SubmitFault, SubmitRefusal, Verdict};
 use orch_core::summary::JobPhase;
@@ -32,7 +33,7 @@ fn a_registration_is_checked_field_by_field() {
         labels: HashMap::from([("zone".into(), "a".into())]),
         version: "1".into(),
         leases: vec![4, 9],
-        last_receipt: Some(v1::Receipt { seq: 9, chain: vec![7; 32].into() }),
+        last_receipt: Some(v1::Receipt { seq: 9, chain: vec![7; 32].into(), mac: vec![5; 16].into() }),
         ledger: "the-ledger".into(),
         uptime_ms: 5000,
         ..v1::RegisterWorkerRequest::default()
@@ -40,7 +41,7 @@ fn a_registration_is_checked_field_by_field() {
     let checked = Register::try_from(wire.clone()).unwrap();
     assert_eq!((&checked.worker, checked.registration.slots), (&worker(), 3));
     assert_eq!(checked.leases, [LeaseId::new(4), LeaseId::new(9)]);
-    assert_eq!(checked.last_receipt, Some(Receipt { seq: Seq(9), chain: Digest([7; 32]) }));
+    assert_eq!(checked.last_receipt, Some(Receipt { seq: Seq(9), chain: Digest([7; 32]), mac: Mac([5; 16]) }));
     assert_eq!((checked.uptime, checked.ledger.as_deref()), (Span(5000), Some("the-ledger")));
     assert_eq!(checked.registration.hardware.host, "h[31m");
 
@@ -48,7 +49,7 @@ fn a_registration_is_checked_field_by_field() {
         worker: "w 1".into(),
         kinds: vec!["ok".into(), "-".into()],
         slots: 1 << 20,
-        last_receipt: Some(v1::Receipt { seq: 9, chain: vec![7; 3].into() }),
+        last_receipt: Some(v1::Receipt { seq: 9, chain: vec![7; 3].into(), ..v1::Receipt::default() }),
         ..wire
     };
     let faults = Register::try_from(bad).unwrap_err();
@@ -138,7 +139,7 @@ fn a_grant_goes_out_whole() {
 
 #[test]
 fn verdicts_and_ends_carry_their_receipt() {
-    let receipt = Receipt { seq: Seq(7), chain: Digest([1; 32]) };
+    let receipt = Receipt { seq: Seq(7), chain: Digest([1; 32]), ..Receipt::default() };
     let rejected = Verdict::Rejected(Rejection::new(Rule::Tolerance, "too far"));
     let answer = BatchAnswer {
         number: 2,
@@ -221,8 +222,8 @@ fn a_legacy_file_needs_its_digest_and_its_contract() {
 
 proptest! {
     #[test]
-    fn a_receipt_survives_the_wire(seq in any::<u64>(), chain in any::<[u8; 32]>()) {
-        let receipt = Receipt { seq: Seq(seq), chain: Digest(chain) };
+    fn a_receipt_survives_the_wire(seq in any::<u64>(), chain in any::<[u8; 32]>(), mac in any::<[u8; 16]>()) {
+        let receipt = Receipt { seq: Seq(seq), chain: Digest(chain), mac: Mac(mac) };
         prop_assert_eq!(Receipt::try_from(v1::Receipt::from(receipt)), Ok(receipt));
     }
 

@@ -39,7 +39,15 @@ fn job() -> JobId {
 
 fn grant(attempt: u32, to: &str) -> Event {
     let contract = Some("c@1".parse().unwrap());
-    Event::LeaseGranted { job: job(), attempt, worker: worker(to), contract, expected: Some(1), variant: 0 }
+    Event::LeaseGranted {
+        job: job(),
+        attempt,
+        worker: worker(to),
+        contract,
+        expected: Some(1),
+        variant: 0,
+        session: None,
+    }
 }
 
 fn accepted(lease: u64, t: f64) -> Event {
@@ -93,7 +101,7 @@ impl Story {
     fn receipt(&self, seq: u64) -> Receipt {
         let links = self.links();
         let at = usize::try_from(seq).unwrap() - 1;
-        Receipt { seq: Seq(seq), chain: links[at..].iter().flatten().next().copied().unwrap() }
+        Receipt { seq: Seq(seq), chain: links[at..].iter().flatten().next().copied().unwrap(), ..Receipt::default() }
     }
 
     fn check(&self, told: &[Acknowledged], replays: bool) -> Vec<Rule> {

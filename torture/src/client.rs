@@ -313,6 +313,8 @@ impl Client {
             | Reason::BatchTooLarge
             | Reason::Unauthenticated
             | Reason::PermissionDenied
+            | Reason::UnprovenReceipt
+            | Reason::NameTaken
             | Reason::Unimplemented
             | Reason::Other(..) => {
                 return Err(Wrong::Violation(format!("{} cannot {doing}: {}", self.name, status.message())));

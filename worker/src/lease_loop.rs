@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use orch_core::resource::Pools;
 use orch_proto::convert::pools_to_wire;
+use orch_proto::credentials::Identified;
 use orch_proto::v1;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 use tracing::{debug, error, warn};
 
 use crate::assignment::Assignment;
@@ -113,7 +113,7 @@ async fn lease(
 }
 
 /// Has the orchestrator answer the call that waits. Should this be lost, the call ends by itself within its minute.
-async fn ask_again(worker: Arc<Worker>, mut client: WorkerServiceClient<Channel>) {
+async fn ask_again(worker: Arc<Worker>, mut client: WorkerServiceClient<Identified>) {
     let request = v1::LeaseJobRequest {
         worker: worker.config.name.to_string(),
         ask_again: true,

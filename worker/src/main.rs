@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use orch_core::access::Secret;
 use orch_core::id::WorkerId;
 use orch_core::resource::{Pool, PoolError, ResourceName};
+use orch_proto::credentials::{self, TokenError};
 use orch_worker::config::Server;
 use orch_worker::config::file::{self, LogFormat};
 use orch_worker::config::merge::{Effective, Settings, merge};
@@ -83,6 +85,9 @@ struct Flags {
     /// End with exit code 8 when no orchestrator answers for so long [default: try for ever]
     #[arg(long, env = "ORCH_WORKER_GIVE_UP_AFTER", value_name = "TIME", value_parser = time, global = true)]
     give_up_after: Option<Duration>,
+    /// A file with the token to show; it is read again when it changes. Or put the token into ORCH_TOKEN
+    #[arg(long, env = "ORCH_TOKEN_FILE", value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
     /// Which log lines: error, warn, info, debug, trace, or by module [default: info]
     #[arg(long, env = "ORCH_LOG", value_name = "LEVEL", global = true)]
     log_level: Option<String>,
@@ -182,6 +187,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         labels,
         time_limit,
         give_up_after,
+        token_file,
         log_level,
         log_format,
     } = flags;
@@ -192,6 +198,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         Some(path) => file::read(path).map_err(|faults| Usage(format!("the configuration is not sound:\n{faults}")))?,
         None => file::FileConfig::default(),
     };
+    let token = token_of_environment().map_err(|error| Usage(error.to_string()))?;
     let settings = Settings {
         servers: server,
         slots,
@@ -201,10 +208,20 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         labels,
         time_limit,
         give_up_after,
+        token_file,
+        token,
         log_level,
         log_format,
     };
     merge(settings, read, config).map_err(|error| Usage(error.to_string()).into())
+}
+
+/// The token, where the environment has it. It is no flag: every user of the machine sees those.
+fn token_of_environment() -> Result<Option<Secret>, TokenError> {
+    match std::env::var("ORCH_TOKEN") {
+        Ok(text) if !text.trim().is_empty() => credentials::checked(text.trim(), "ORCH_TOKEN").map(Some),
+        Ok(_) | Err(_) => Ok(None),
+    }
 }
 
 fn config(command: ConfigCommand, settings: &Effective) -> anyhow::Result<()> {

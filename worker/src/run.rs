@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use orch_proto::credentials::{Credentials, TokenError};
 use orch_proto::v1;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -40,6 +41,9 @@ const FIRST_WINDOW: usize = 1 << 20;
 /// Why a worker ended other than drained.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
+    /// It was to show a token, and there is none.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The orchestrator does not want this worker.
     #[error("the orchestrator at {server} refuses this worker: {message}")]
     Refused {
@@ -69,6 +73,7 @@ pub(crate) struct Worker {
     /// When the worker drains by itself.
     pub ends_at: Option<Instant>,
     pub session: Session,
+    pub credentials: Credentials,
     pub leases: Leases,
     pub delivery: Delivery,
     pub runners: Runners,
@@ -96,6 +101,7 @@ pub async fn run(
     kill: CancellationToken,
 ) -> Result<WorkerReport, WorkerError> {
     let hardware = tokio::task::spawn_blocking(crate::hardware::detect).await.unwrap_or_default();
+    let credentials = Credentials::new(config.token.clone())?;
     let (logs, pump) = logs::channel();
     let pools = crate::resources::offered(&hardware, &config.resources);
     let worker = Arc::new(Worker {
@@ -103,6 +109,7 @@ pub async fn run(
         ends_at: config.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
         hardware,
         session: Session::default(),
+        credentials,
         leases: Leases::default(),
         delivery: Delivery::new(Bounds { window: FIRST_WINDOW, keep: config.keep_bytes }),
         runners: Runners::new(&config.kinds),

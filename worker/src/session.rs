@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use orch_core::id::LeaseId;
 use orch_proto::convert::pools_to_wire;
+use orch_proto::credentials::Identified;
 use orch_proto::error::{Reason, WireError};
 use orch_proto::v1;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
@@ -33,7 +34,7 @@ const MAX_MESSAGE_BYTES: usize = 256 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Connected {
     generation: u64,
-    client: WorkerServiceClient<Channel>,
+    client: WorkerServiceClient<Identified>,
     pub server: Server,
     pub heartbeat: Duration,
     pub batches: BatchLimits,
@@ -41,7 +42,7 @@ pub(crate) struct Connected {
 
 impl Connected {
     /// A client of the connection; all of them share one HTTP/2 connection.
-    pub(crate) fn client(&self) -> WorkerServiceClient<Channel> {
+    pub(crate) fn client(&self) -> WorkerServiceClient<Identified> {
         self.client.clone()
     }
 }
@@ -190,7 +191,8 @@ fn is_final(code: tonic::Code) -> bool {
 
 async fn register_with(worker: &Worker, server: &Server, generation: u64) -> Result<Connected, tonic::Status> {
     let channel = connect(server).await?;
-    let mut client = WorkerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let client = WorkerServiceClient::with_interceptor(channel, worker.credentials.clone());
+    let mut client = client.max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (ledger, response) = loop {
         let request = with_timeout(registration(worker), CALL_TIMEOUT);
         let response = client.register_worker(request).await?.into_inner();
@@ -212,7 +214,9 @@ async fn register_with(worker: &Worker, server: &Server, generation: u64) -> Res
         max_batch_candidates,
         max_unacked_bytes,
         forget_receipt,
+        session,
     } = response;
+    worker.credentials.set_session(&session);
     if forget_receipt {
         error!(
             "the orchestrator lost what its ledger recorded last, and that was accepted: results may be computed again"
@@ -317,7 +321,10 @@ pub(crate) fn needs_registration(status: &tonic::Status) -> bool {
         | Reason::Unavailable
         | Reason::Timeout
         | Reason::CallCancelled
-        | Reason::Internal => true,
+        | Reason::Internal
+        // With another token, or with another session, it may go on.
+        | Reason::Unauthenticated
+        | Reason::PermissionDenied => true,
         Reason::InvalidArgument
         | Reason::Conflict
         | Reason::WrongState
@@ -328,8 +335,8 @@ pub(crate) fn needs_registration(status: &tonic::Status) -> bool {
         | Reason::ReadOnly
         | Reason::Busy
         | Reason::LimitReached
-        | Reason::Unauthenticated
-        | Reason::PermissionDenied
+        | Reason::UnprovenReceipt
+        | Reason::NameTaken
         | Reason::Unimplemented
         | Reason::Other(..) => false,
     }

@@ -98,7 +98,15 @@ impl Book {
 
     pub fn lease(&mut self, job: JobId, attempt: u32, worker: &str) -> Origin {
         let worker = WorkerId::new(worker).unwrap();
-        let seq = self.write(&Event::LeaseGranted { job, attempt, worker, contract: None, expected: None, variant: 0 });
+        let seq = self.write(&Event::LeaseGranted {
+            job,
+            attempt,
+            worker,
+            contract: None,
+            expected: None,
+            variant: 0,
+            session: None,
+        });
         Origin::Lease { job, lease: LeaseId(seq) }
     }
 

@@ -95,7 +95,7 @@ impl State {
                     other => Err(format!("job {job} is readied, but it is {}", name(&other))),
                 }
             }
-            Event::LeaseGranted { job, attempt, worker, contract, expected, variant } => {
+            Event::LeaseGranted { job, attempt, worker, contract, expected, variant, session } => {
                 if self.job_state(*job)? != JobState::Ready {
                     return Err(format!("job {job} is leased, but it is not ready"));
                 }
@@ -108,6 +108,7 @@ impl State {
                     contract: contract.clone(),
                     expected: *expected,
                     variant: *variant,
+                    session: *session,
                     delivery: Delivery::default(),
                 };
                 self.leases.insert(lease, held);
@@ -162,6 +163,21 @@ impl State {
             }
             Event::LimitUnset { limit } => {
                 self.schedule.change_limit(limit, None, at);
+                Ok(())
+            }
+            Event::TokenCreated(made) => {
+                self.access.created(seq, at, made);
+                Ok(())
+            }
+            Event::TokenRevoked { token, by: _ } => {
+                if self.access.revoked(*token) {
+                    Ok(())
+                } else {
+                    Err(format!("no token {token} is in force"))
+                }
+            }
+            Event::Audited(entry) => {
+                self.access.noted(seq, at, entry);
                 Ok(())
             }
             Event::LegacyImportStarted { file, name, contract, payload: _ } => {

@@ -1,6 +1,7 @@
 //! What people do to jobs and queues: cancel, retry, pause, resume.
 
 use super::{Decision, Job, JobState, Refusal, State};
+use crate::access::Queues;
 use crate::id::{JobId, Kind, QueueName, WorkerId};
 use crate::record::{CancelCause, Event, FailureClass, MAX_MESSAGE_CHARS};
 use crate::time::Timestamp;
@@ -37,6 +38,8 @@ pub struct JobFilter {
     pub class: Option<FailureClass>,
     /// Failed at this time or later.
     pub failed_since: Option<Timestamp>,
+    /// Of the queues that the caller may touch.
+    pub within: Queues,
 }
 
 impl JobState {
@@ -67,7 +70,7 @@ impl State {
     }
 
     fn matches(&self, filter: &JobFilter, job: &Job) -> bool {
-        let JobFilter { queue, kind, states, worker, jobs: _, class, failed_since } = filter;
+        let JobFilter { queue, kind, states, worker, jobs: _, class, failed_since, within } = filter;
         let (in_queue, of_kind, _) = self.schedule.lane(job.lane);
         let held_by = |worker: &WorkerId| match &job.state {
             JobState::Leased { lease } => self.leases.get(lease).is_some_and(|held| held.worker == *worker),
@@ -77,7 +80,8 @@ impl State {
             JobState::Failed { class, at } => Some((*class, *at)),
             JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Leased { .. } => None,
         };
-        queue.as_ref().is_none_or(|queue| queue == in_queue)
+        within.contain(in_queue)
+            && queue.as_ref().is_none_or(|queue| queue == in_queue)
             && kind.as_ref().is_none_or(|kind| kind == of_kind)
             && (states.is_empty() || states.contains(&job.state.open_state()))
             && worker.as_ref().is_none_or(held_by)

@@ -62,6 +62,7 @@ impl State {
                 "lease": lease,
                 "job": held.job,
                 "worker": held.worker,
+                "session": held.session,
                 "attempt": held.attempt,
                 "granted_at": held.granted_at,
                 "contract": held.contract,
@@ -77,6 +78,15 @@ impl State {
                 "finished": import.finished,
                 "delivery": delivery_json(&import.delivery),
             })).collect::<Vec<_>>(),
+            "tokens": self.tokens().iter().map(|(id, token)| json!({
+                "token": id,
+                "name": token.made.name,
+                "role": token.made.role,
+                "queues": token.made.queues,
+                "expires": token.made.expires,
+                "created_at": token.created_at,
+            })).collect::<Vec<_>>(),
+            "audited": self.access.audited(),
             "accepted_identities": self.accepted.len(),
             "idempotency_keys": self.keys.len(),
         })

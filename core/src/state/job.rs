@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::schedule::LaneId;
+use crate::access::SessionId;
 use crate::id::{ContractRef, JobId, LeaseId, Seq, WorkerId};
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::record::FailureClass;
@@ -95,6 +96,8 @@ pub struct Lease {
     pub expected: Option<u64>,
     /// Which of the job's alternatives its worker set apart for it, from 0.
     pub variant: u32,
+    /// The grantee's registration, where callers are known.
+    pub session: Option<SessionId>,
     /// What was delivered.
     pub delivery: Delivery,
 }

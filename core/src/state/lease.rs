@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Decision, Job, JobState, Lease, State};
+use crate::access::{Queues, SessionId};
 use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
 use crate::job::Payload;
 use crate::policy::LeasePolicy;
@@ -41,6 +42,15 @@ impl LeaseRequest {
     }
 }
 
+/// For whom a lease is, where callers are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseBounds {
+    /// The queues whose jobs the caller may have.
+    pub queues: Queues,
+    /// The registration that the lease is bound to.
+    pub session: Option<SessionId>,
+}
+
 /// A lease granted, as its worker needs it.
 #[derive(Clone, Debug)]
 pub struct Granted {
@@ -75,8 +85,23 @@ impl State {
         request: &LeaseRequest,
         payload_of: &mut dyn FnMut(JobId) -> Payload,
     ) -> Decision<Option<Granted>> {
+        self.lease_within(request, &LeaseBounds::default(), payload_of)
+    }
+
+    /// The same for a caller that is known: only jobs of its queues, and the lease is bound to its registration.
+    pub fn lease_within(
+        &self,
+        request: &LeaseRequest,
+        bounds: &LeaseBounds,
+        payload_of: &mut dyn FnMut(JobId) -> Payload,
+    ) -> Decision<Option<Granted>> {
         let mut decision = Decision::nothing(None);
-        let Some(id) = self.schedule.next(&request.kinds, &|required| request.fits(required)) else { return decision };
+        let fits = |required: &Requirements| request.fits(required);
+        let next = match &bounds.queues {
+            Queues::All => self.schedule.next(&request.kinds, &fits),
+            Queues::Only(queues) => self.schedule.next_of(&request.kinds, queues, &fits),
+        };
+        let Some(id) = next else { return decision };
         let Some(job) = self.jobs.get(&id) else { return decision };
         let payload = payload_of(id);
         let contract = self.queue_of(job).and_then(|queue| queue.spec.contract.clone());
@@ -97,6 +122,7 @@ impl State {
             contract: contract.clone(),
             expected: *expected.as_ref().unwrap_or(&None),
             variant: u32::try_from(variant).unwrap_or_default(),
+            session: bounds.session,
         });
         match expected {
             Ok(_) => {

@@ -1,6 +1,6 @@
 //! The state: a fold over the ledger, and the decisions that lead to new records.
 //!
-//! Decisions (`submit`, `limits`, `lease`, `results`, `control`, `legacy`) look at the state and at a command and return events;
+//! Decisions (`submit`, `limits`, `lease`, `results`, `control`, `legacy`, `access`) look at the state and at a command and return events;
 //! they change nothing. [`State::apply`] gives every event its meaning, and is the only code that changes the state,
 //! live and on replay. The caller applies a decision's events before it asks for the next decision, so that
 //! predicted seqs hold.
@@ -8,6 +8,7 @@
 //! The state knows no deadlines and no workers beyond the grantee of a lease: those are volatile and live in
 //! [`crate::liveness`].
 
+mod access;
 mod admit;
 mod apply;
 mod control;
@@ -25,10 +26,11 @@ mod submit;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+pub use access::{REMEMBERED_AUDIT, TokenRefusal};
 pub use apply::ApplyError;
 pub use control::{JobFilter, OpenState};
 pub use job::{BatchRange, Ended, Job, JobState, Lease, Outcome};
-pub use lease::{Granted, LeaseRequest};
+pub use lease::{Granted, LeaseBounds, LeaseRequest};
 pub use legacy::{Import, LegacyStart};
 pub use refusal::{CompleteAnswer, Refusal, ResultsRefusal, SubmitFault, SubmitRefusal};
 pub use results::{BatchAnswer, Judged, Verdict};
@@ -77,6 +79,7 @@ pub struct State {
     accepted: AcceptedSet,
     imports: BTreeMap<ImportId, Import>,
     imports_by_file: HashMap<Digest, ImportId>,
+    access: access::Access,
     counts: Counts,
 }
 

@@ -30,6 +30,9 @@ pub enum SubmitRefusal {
         /// The contract.
         contract: ContractRef,
     },
+    /// The caller may submit jobs, but not change what they go by. The word is `contracts`, `queues` or `limits`.
+    #[error("{0} would be defined or changed, which needs the role operator: the caller may only submit jobs")]
+    MayNotDefine(&'static str),
 }
 
 /// Why a job cannot be submitted.

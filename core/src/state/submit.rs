@@ -96,6 +96,25 @@ impl State {
         Ok(Decision { events: pending.events, answer })
     }
 
+    /// The same for a caller that may give work but not change what it goes by: definitions that are known as they are
+    /// change nothing, and do no harm.
+    ///
+    /// # Errors
+    /// [`SubmitRefusal`], and for definitions that would change something [`SubmitRefusal::MayNotDefine`].
+    pub fn submit_jobs_only(
+        &self,
+        submission: &Submission,
+        now: Timestamp,
+    ) -> Result<Decision<Submitted>, SubmitRefusal> {
+        let decision = self.submit(submission, now)?;
+        let Submitted { contracts, queues, limits, .. } = &decision.answer;
+        let changed = [("contracts", contracts.len()), ("queues", queues.len()), ("limits", limits.len())];
+        match changed.into_iter().find(|(_, count)| *count > 0) {
+            Some((what, _)) => Err(SubmitRefusal::MayNotDefine(what)),
+            None => Ok(decision),
+        }
+    }
+
     /// The job that an idempotency key stands for.
     pub fn job_of_key(&self, key: &str) -> Option<JobId> {
         self.keys.get(&key_digest(key)).map(|known| known.job)

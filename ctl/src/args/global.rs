@@ -1,5 +1,7 @@
 //! Arguments that every command takes.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use orch_core::time::Span;
 use serde::Deserialize;
@@ -11,6 +13,10 @@ pub struct GlobalArgs {
     /// The orchestrator [default: http://127.0.0.1:50051]
     #[arg(long, global = true, value_name = "URL", env = "ORCH_SERVER", hide_env_values = true)]
     pub server: Option<String>,
+
+    /// A file with the token to show; or put the token into ORCH_TOKEN
+    #[arg(long, global = true, value_name = "FILE", env = "ORCH_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
 
     /// How to print results
     #[arg(short, long, global = true, value_name = "FORMAT", env = "ORCH_OUTPUT", hide_env_values = true)]

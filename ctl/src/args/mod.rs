@@ -1,5 +1,6 @@
 //! What can be asked on the command line. Texts here are `orchctl --help`, so they teach.
 
+mod access;
 mod admin;
 mod backup;
 mod compact;
@@ -11,6 +12,7 @@ mod local;
 mod submit;
 mod values;
 
+pub use access::{AuditArgs, TokenCommand, TokenCreateArgs};
 pub use admin::{
     CompletionArgs, ConfigCommand, ContractCommand, ContractTestArgs, ImportLegacyArgs, QueueCommand, StateCommand,
     StateExportArgs, StatsArgs, TopArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
@@ -62,6 +64,7 @@ Examples:
   orchctl stats -o json                          the whole cluster as JSON
   orchctl job list --state failed                what failed, and why
   orchctl ledger verify /var/lib/orch            check every byte of a ledger
+  orchctl token create ci --role submitter       let somebody in
   orchctl backup --to /backup/orch               a verified copy of the ledger, or an extension of one
 
 Settings: a flag beats its ORCH_* variable, which beats the file ~/.config/orch/orchctl.yaml (or ORCH_CTL_CONFIG).
@@ -99,6 +102,12 @@ pub enum Command {
     /// Look at workers, drain them, forget stale ones
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Make tokens, list and revoke them: who may come in
+    #[command(subcommand)]
+    Token(TokenCommand),
+    Audit(AuditArgs),
+    /// Say who the server takes you for, and what you may do
+    Whoami,
     /// Look at contracts and try them on candidates
     #[command(subcommand)]
     Contract(ContractCommand),

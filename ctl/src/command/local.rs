@@ -27,7 +27,13 @@ pub async fn run(context: &Context, command: LocalCommand) -> Result<Exit, Failu
     let workers = workers.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let data = data.unwrap_or_else(|| default_data(&file));
     let kinds = worker_config.as_deref().map_or_else(|| Ok(Kinds::new()), worker_kinds)?;
-    let cluster = ClusterOptions { data: data.clone(), workers, kinds, allow_any_filesystem };
+    let cluster = ClusterOptions {
+        data: data.clone(),
+        workers,
+        kinds,
+        allow_any_filesystem,
+        token: context.settings.token.value.clone(),
+    };
     let options = RunOptions { cluster, manifest, out: out.clone(), every: EVERY };
     let interrupt = CancellationToken::new();
     let mut display = Display::new(context);

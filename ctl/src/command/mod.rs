@@ -21,6 +21,7 @@ mod retry;
 mod state;
 mod stats;
 mod submit;
+mod token;
 mod top;
 mod worker;
 
@@ -108,6 +109,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Job(command) => job::run(context, command).await,
         Command::Queue(command) => queue::run(context, command).await,
         Command::Limit(command) => limit::run(context, command).await,
+        Command::Token(command) => token::run(context, command).await,
+        Command::Audit(args) => token::audit(context, args).await,
+        Command::Whoami => token::whoami(context).await,
         Command::Worker(command) => worker::run(context, command).await,
         Command::Contract(command) => contract::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,

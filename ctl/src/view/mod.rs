@@ -3,6 +3,7 @@
 //! Shapes are part of the interface (`docs/cli.md`): names in snake_case, times in RFC 3339, ids as numbers, null for
 //! "none". Fields may be added, never renamed. Wire messages become views here, destructured in full.
 
+mod access;
 mod backup;
 mod compact;
 mod contract;
@@ -27,6 +28,7 @@ mod top;
 mod verdict;
 mod worker;
 
+pub use access::{AuditView, TokenMadeView, TokenRevokedView, TokensView, WhoView};
 pub use backup::{BackupView, RestoreView};
 pub use compact::CompactView;
 pub use contract::{ContractView, ContractsView};

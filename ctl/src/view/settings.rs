@@ -1,5 +1,6 @@
 //! The settings in force.
 
+use orch_proto::credentials::TokenSource;
 use serde::Serialize;
 
 use crate::output::{Cell, Page, Table, Tint, View};
@@ -28,18 +29,28 @@ impl From<&Settings> for SettingsView {
         fn line<T>(setting: &'static str, from: &Setting<T>, value: String) -> SettingView {
             SettingView { setting, value, source: from.source.to_string() }
         }
-        let Settings { server, output, color, quiet, call_timeout, file } = settings;
+        let Settings { server, token, output, color, quiet, call_timeout, file } = settings;
         Self {
             file: file.path.as_ref().map(|path| path.display().to_string()),
             file_found: file.found,
             settings: vec![
                 line("server", server, server.value.clone()),
+                line("token_file", token, token_in_words(&token.value)),
                 line("output", output, output.value.map_or("table", |format| format.name()).to_owned()),
                 line("color", color, color.value.name().to_owned()),
                 line("quiet", quiet, quiet.value.to_string()),
                 line("call_timeout", call_timeout, call_timeout.value.to_string()),
             ],
         }
+    }
+}
+
+/// Where the token comes from, never the token.
+fn token_in_words(token: &TokenSource) -> String {
+    match token {
+        TokenSource::None => "none".to_owned(),
+        TokenSource::Told(_) => "(ORCH_TOKEN, not shown)".to_owned(),
+        TokenSource::File(path) => path.display().to_string(),
     }
 }
 

@@ -20,8 +20,16 @@ use super::write::Out;
 use super::{Backup, BackupError, damaged, failed};
 
 /// What a backup may hold besides segments. An orchestrator's data directory has more.
-const OURS: [&str; 6] =
-    [layout::LOCK, layout::HEAD, layout::LEDGER_ID, layout::LEDGER_ID_TMP, layout::LEDGER, "lost+found"];
+const OURS: [&str; 8] = [
+    layout::LOCK,
+    layout::HEAD,
+    layout::LEDGER_ID,
+    layout::LEDGER_ID_TMP,
+    layout::LEDGER,
+    layout::SECRET,
+    layout::SECRET_TMP,
+    "lost+found",
+];
 
 impl Backup {
     /// Begins a backup of the ledger `ledger` in `dir`, up to the batch `target` at least. A backup that is there

@@ -16,18 +16,22 @@ use crate::identity;
 use crate::layout;
 use crate::lock;
 use crate::reader::Follower;
+use crate::secret;
 use crate::verify::{VerifyError, verify_in};
 
 use super::{BackedUp, Backup, BackupError, failed};
 
 /// Backs up the ledger in `from` into `to`: up to what HEAD names as durable if an orchestrator uses it, otherwise up to
 /// its last whole batch. Takes no lock in `from`. `progress` is
-/// told how many records of how many are done.
+/// told how many records of how many are done. The secret of the directory goes along.
 ///
 /// # Errors
 /// [`BackupError`].
 pub fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<BackedUp, BackupError> {
-    copy_in(Arc::new(RealDir::new(from)), Arc::new(RealDir::new(to)), progress)
+    let done = copy_in(Arc::new(RealDir::new(from)), Arc::new(RealDir::new(to)), progress)?;
+    let dir = to.to_owned();
+    secret::take_along(from, to).map_err(|source| BackupError::Io { doing: "keep the secret", dir, source })?;
+    Ok(done)
 }
 
 /// The same, on any disk.

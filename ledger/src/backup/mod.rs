@@ -1,6 +1,6 @@
 //! Backups: a ledger copied line by line, beside a running orchestrator or from lines that came over the wire.
 //!
-//! A backup is a directory like a data directory: `ledger/`, HEAD, LEDGER_ID. It ends exactly with a batch that the
+//! A backup is a directory like a data directory: `ledger/`, HEAD, LEDGER_ID, and the directory's SECRET. It ends exactly with a batch that the
 //! source had durable, and every line's place in the chain was checked on its way into it. [`Backup`] writes it,
 //! [`copy`] feeds it from a data directory, and [`restore()`] makes a data directory of it again.
 //!

@@ -13,6 +13,7 @@ use crate::disk::real::RealDir;
 use crate::fault::Refusal;
 use crate::identity::Identity;
 use crate::reader::Follower;
+use crate::secret;
 use crate::target;
 use crate::verify::{Tail, VerifyError, verify_in, verify_up_to_head};
 
@@ -111,7 +112,10 @@ pub fn restore(
     expect: Option<Digest>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Restored, RestoreError> {
-    restore_in(Arc::new(RealDir::new(from)), Arc::new(RealDir::new(to)), expect, progress)
+    let done = restore_in(Arc::new(RealDir::new(from)), Arc::new(RealDir::new(to)), expect, progress)?;
+    let dir = to.to_owned();
+    secret::take_along(from, to).map_err(|source| RestoreError::Io { doing: "keep the secret", dir, source })?;
+    Ok(done)
 }
 
 /// The same, on any disk.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use orch_core::access::Secret;
 
 use super::{ConfigError, FileError, Layer, OrchestratorConfig};
 
@@ -13,6 +14,7 @@ Examples:
   ORCH_LOG_FORMAT=json orchestrator --config orch.yaml  settings from a file
   orchestrator --data /var/lib/orch --drain             exit 0 once every job has ended
   orchestrator --config orch.yaml --print-config        show the settings in force, and stop
+  orchestrator --bootstrap-token-file admin.token       nobody gets in without a token
 
 A setting is looked for as a flag, then as the environment variable beside it, then in the file, whose keys are the
 flags' names with underscores (data, listen, stale_after, ...). Unknown keys and bad values are errors.
@@ -70,6 +72,17 @@ pub struct Args {
     #[arg(long, env = "ORCH_MAX_STREAMS", value_name = "N")]
     max_streams: Option<u32>,
 
+    /// A file with a token that makes its holder an admin; it is not in the ledger. Or put the token into
+    /// ORCH_BOOTSTRAP_TOKEN (ORCHESTRATOR_TOKEN works too). With it nobody gets in without a token.
+    #[arg(long, env = "ORCH_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
+    bootstrap_token_file: Option<PathBuf>,
+
+    /// What becomes of callers that may not do what they ask for: strict refuses them, warn lets them pass and records
+    /// it, off asks nobody who it is; auto is strict as soon as there is a bootstrap token or a token was ever made, and
+    /// off until then [default: auto].
+    #[arg(long, env = "ORCH_ENFORCEMENT", value_name = "WORD")]
+    enforcement: Option<String>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,orch_orchestrator=debug [default: info].
     #[arg(long, env = "ORCH_LOG_LEVEL", value_name = "FILTER")]
     log_level: Option<String>,
@@ -89,6 +102,13 @@ pub struct Args {
     /// How many log files that were put aside are kept [default: 5].
     #[arg(long, env = "ORCH_LOG_BACKUP_COUNT", value_name = "N")]
     log_backup_count: Option<u32>,
+}
+
+/// The bootstrap token, where the environment has it. It is no flag: every user of the machine sees those.
+fn token_of_environment() -> Option<Secret> {
+    let variable = |name| std::env::var(name).ok().filter(|text: &String| !text.trim().is_empty());
+    let text = variable("ORCH_BOOTSTRAP_TOKEN").or_else(|| variable("ORCHESTRATOR_TOKEN"))?;
+    Some(Secret::new(text.trim()))
 }
 
 /// Why there is no configuration.
@@ -119,6 +139,8 @@ impl Args {
             allow_any_filesystem,
             accept_rollback,
             max_streams,
+            bootstrap_token_file,
+            enforcement,
             log_level,
             log_format,
             log_file,
@@ -134,6 +156,9 @@ impl Args {
             allow_any_filesystem,
             accept_rollback,
             max_streams,
+            bootstrap_token_file,
+            bootstrap_token: token_of_environment(),
+            enforcement,
             log_level,
             log_format,
             log_file,

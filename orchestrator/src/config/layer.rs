@@ -3,10 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use orch_core::access::Secret;
 use orch_core::time::Span;
+use orch_proto::credentials::{TokenError, read_token};
 use serde::Deserialize;
 
 use super::{LogFormat, OrchestratorConfig};
+use crate::access::Enforcement;
 
 /// What one source sets, as text where a text can be wrong. Absent: the next source, then the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -29,6 +32,13 @@ pub struct Layer {
     pub accept_rollback: Option<u64>,
     /// See [`OrchestratorConfig::max_streams`].
     pub max_streams: Option<u32>,
+    /// The file of [`OrchestratorConfig::bootstrap_token`].
+    pub bootstrap_token_file: Option<PathBuf>,
+    /// The token itself, from the environment: in no file of settings, which is read by more people.
+    #[serde(skip)]
+    pub bootstrap_token: Option<Secret>,
+    /// See [`OrchestratorConfig::enforcement`].
+    pub enforcement: Option<String>,
     /// See [`OrchestratorConfig::log_level`].
     pub log_level: Option<String>,
     /// See [`OrchestratorConfig::log_format`].
@@ -82,6 +92,9 @@ impl Layer {
             allow_any_filesystem,
             accept_rollback,
             max_streams,
+            bootstrap_token_file,
+            bootstrap_token,
+            enforcement,
             log_level,
             log_format,
             log_file,
@@ -97,6 +110,10 @@ impl Layer {
             allow_any_filesystem: allow_any_filesystem.or(below.allow_any_filesystem),
             accept_rollback: accept_rollback.or(below.accept_rollback),
             max_streams: max_streams.or(below.max_streams),
+            // The one goes before the other, wherever each was set.
+            bootstrap_token_file: bootstrap_token_file.or(below.bootstrap_token_file),
+            bootstrap_token: bootstrap_token.or(below.bootstrap_token),
+            enforcement: enforcement.or(below.enforcement),
             log_level: log_level.or(below.log_level),
             log_format: log_format.or(below.log_format),
             log_file: log_file.or(below.log_file),
@@ -119,6 +136,9 @@ impl Layer {
             allow_any_filesystem,
             accept_rollback,
             max_streams,
+            bootstrap_token_file,
+            bootstrap_token,
+            enforcement,
             log_level,
             log_format,
             log_file,
@@ -144,6 +164,17 @@ impl Layer {
             allow_any_filesystem: allow_any_filesystem.unwrap_or(default.allow_any_filesystem),
             accept_rollback: accept_rollback.unwrap_or(default.accept_rollback),
             max_streams: check.range("max_streams", max_streams, default.max_streams, 1, 1 << 20),
+            bootstrap_token: match bootstrap_token_file {
+                Some(file) => check.all("bootstrap_token_file", Some(file), None, |file| {
+                    let told = |error: TokenError| match error {
+                        TokenError::Read { path, source } => format!("{} cannot be read: {source}", path.display()),
+                        TokenError::NoToken(_) => error.to_string(),
+                    };
+                    read_token(&file).map_err(told).and_then(long_enough).map(Some)
+                }),
+                None => check.all("bootstrap_token", bootstrap_token, None, |secret| long_enough(secret).map(Some)),
+            },
+            enforcement: check.all("enforcement", enforcement, default.enforcement, |text| text.parse::<Enforcement>()),
             log_level: check.all("log_level", log_level, default.log_level, |text| {
                 let known = text.parse::<tracing_subscriber::EnvFilter>();
                 known.map(|_| text.clone()).map_err(|error| format!("{text:?} is no log filter: {error}"))
@@ -157,6 +188,18 @@ impl Layer {
         };
         if check.faults.is_empty() { Ok(config) } else { Err(ConfigError { faults: check.faults }) }
     }
+}
+
+/// The fewest characters of a bootstrap token: 16 random ones are beyond guessing.
+const MIN_TOKEN: usize = 16;
+
+fn long_enough(secret: Secret) -> Result<Secret, String> {
+    let length = secret.expose().len();
+    if length < MIN_TOKEN {
+        let fix = "`openssl rand -hex 32` makes a good one";
+        return Err(format!("the token has {length} characters, at least {MIN_TOKEN} are needed: {fix}"));
+    }
+    Ok(secret)
 }
 
 #[derive(Default)]

@@ -12,10 +12,13 @@ mod rolling;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use orch_core::access::Secret;
 use orch_core::liveness::STALE_AFTER;
 use orch_core::policy::{LeasePolicy, RetryPolicy};
 use orch_core::time::Span;
 use serde::Serialize;
+
+use crate::access::Enforcement;
 
 pub use args::{Args, ArgsError};
 pub use file::FileError;
@@ -41,6 +44,11 @@ pub struct OrchestratorConfig {
     pub accept_rollback: u64,
     /// The most streams of one connection.
     pub max_streams: u32,
+    /// A token that makes its holder an admin and is not in the ledger. Only whether there is one is shown.
+    #[serde(serialize_with = "whether_set")]
+    pub bootstrap_token: Option<Secret>,
+    /// What becomes of callers that may not do what they ask for.
+    pub enforcement: Enforcement,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,orch_orchestrator=debug`.
     pub log_level: String,
     /// How it is logged.
@@ -64,6 +72,8 @@ impl Default for OrchestratorConfig {
             allow_any_filesystem: false,
             accept_rollback: 0,
             max_streams: 1024,
+            bootstrap_token: None,
+            enforcement: Enforcement::Auto,
             log_level: "info".into(),
             log_format: LogFormat::Text,
             log_file: None,
@@ -71,6 +81,12 @@ impl Default for OrchestratorConfig {
             log_backup_count: 5,
         }
     }
+}
+
+// serde passes a reference.
+#[allow(clippy::ref_option)]
+fn whether_set<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(secret.is_some())
 }
 
 /// The largest message that the server reads. A batch of candidates and its frame must fit.

@@ -1,6 +1,7 @@
 //! One batch: the order of steps that keeps data safe.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use orch_core::id::{LeaseId, Seq, WorkerId};
@@ -13,6 +14,7 @@ use orch_ledger::{CommitError, NoSpace, OpenError, Written};
 use super::command::Pending;
 use super::home::Home;
 use super::{CallError, Engine};
+use crate::access::Tokens;
 
 /// Delayed jobs that one batch readies at most: a million that come due together must not stop the engine.
 const MAX_READIED: usize = 10_000;
@@ -244,6 +246,7 @@ impl Engine {
                     self.check_home()?;
                     self.measures.committed(staged, began.elapsed());
                     self.receipts.note(commit.last, commit.chain);
+                    self.publish_tokens();
                 }
                 Err(CommitError::NoSpace(no_space)) => {
                     // The bytes are gone again; the state ran ahead of them and is made anew from what is durable.
@@ -268,6 +271,13 @@ impl Engine {
         Ok(self.state.last_seq())
     }
 
+    /// Has the edge know the tokens that are durable now, before anybody is told of them.
+    fn publish_tokens(&mut self) {
+        if std::mem::take(&mut self.tokens_changed) {
+            self.tokens.send_replace(Arc::new(Tokens::of(&self.state)));
+        }
+    }
+
     /// Makes sure that what was synced is where everybody looks for it.
     fn check_home(&self) -> Result<(), Fatal> {
         self.home.as_ref().map_or(Ok(()), Home::check)
@@ -278,6 +288,8 @@ impl Engine {
         let mut state = orch_core::state::State::default();
         self.ledger.replay_all(&mut |record, _| state.apply(record).map_err(|error| error.to_string()))?;
         self.state = state;
+        // What was not durable is undone; nobody was told of it.
+        self.tokens_changed = false;
         let watched: Vec<LeaseId> = self.liveness.watched().collect();
         for lease in watched {
             if !self.state.leases().contains_key(&lease) {

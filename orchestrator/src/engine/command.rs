@@ -22,6 +22,11 @@ pub trait Command: Send + 'static {
     /// flood of other calls must not end.
     const URGENT: bool = false;
 
+    /// What it is called in the metrics. One that only wraps another has the other's name.
+    fn name() -> &'static str {
+        std::any::type_name::<Self>()
+    }
+
     /// Decides, and records the decision's events through [`Engine::record`].
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer>;
 }
@@ -94,11 +99,11 @@ impl<C: Command> Pending for Envelope<C> {
         let head = engine.receipts.head();
         let receipt = match seq {
             // An answer that is older than the remembered links speaks for its record under the newest link.
-            Some(seq) => engine.receipts.find(seq).unwrap_or(Receipt { seq, chain: head.chain }),
+            Some(seq) => engine.receipts.find(seq).unwrap_or(Receipt { seq, ..head }),
             None => head,
         };
         // The caller may have gone; what it asked for is done and durable all the same.
-        let _ = reply.send(Ok(Replied { answer, receipt }));
+        let _ = reply.send(Ok(Replied { answer, receipt: engine.sealed(receipt) }));
     }
 
     fn refuse(self: Box<Self>, error: CallError) {
@@ -122,6 +127,6 @@ impl<C: Command> Pending for Envelope<C> {
     }
 
     fn handed_in(&self) -> (&'static str, Instant) {
-        (std::any::type_name::<C>(), self.handed_in)
+        (C::name(), self.handed_in)
     }
 }

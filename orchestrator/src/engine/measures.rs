@@ -120,6 +120,9 @@ impl Measures {
             | Event::LegacyImportFinished { .. }
             | Event::LimitSet(_)
             | Event::LimitUnset { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. }
+            | Event::Audited(_)
             | Event::LedgerRepaired { .. } => {}
         }
     }

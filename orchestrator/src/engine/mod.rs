@@ -15,6 +15,7 @@ mod receipts;
 pub mod rollback;
 #[cfg(feature = "seeded-bugs")]
 mod seeded;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -34,6 +35,9 @@ use orch_ledger::disk::Dir;
 use orch_ledger::disk::real::RealDir;
 use orch_ledger::{Ledger, OpenError, OpenOptions, RecoveryReport};
 use orch_proto::v1::Hardware;
+use tokio::sync::watch;
+
+use crate::access::{Keys, Tokens};
 
 pub use batch::Fatal;
 pub use command::{Command, Pending, Step};
@@ -69,9 +73,16 @@ pub struct Engine {
     /// A write found no space that had been reserved: when the next one is tried.
     write_again: Option<Tick>,
     rollback: rollback::Rollback,
+    sessions: sessions::Sessions,
     /// Where the ledger lives; none in memory.
     home: Option<home::Home>,
     measures: Measures,
+    /// The tokens in force, for the edge.
+    tokens: watch::Sender<Arc<Tokens>>,
+    /// Something about tokens was recorded and is not durable yet.
+    tokens_changed: bool,
+    /// The keys of the data directory; none in memory.
+    keys: Option<Arc<Keys>>,
 }
 
 /// An engine, and what was found when its ledger was opened.
@@ -115,6 +126,7 @@ impl Engine {
         })?;
         #[cfg(feature = "seeded-bugs")]
         seeded::judge_again(&opened.ledger, &mut state);
+        let tokens = watch::Sender::new(Arc::new(Tokens::of(&state)));
         let mut engine = Self {
             state,
             liveness: Liveness::new(stale_after),
@@ -129,8 +141,12 @@ impl Engine {
             called_back: BTreeSet::new(),
             left_to_another: false,
             everybody_was_asked: false,
+            sessions: sessions::Sessions::default(),
             home: None,
             measures: Measures::default(),
+            tokens,
+            tokens_changed: false,
+            keys: None,
         };
         // Every lease that was open when the last boot ended gets one full time to live.
         let open: Vec<LeaseId> = engine.state.leases().keys().copied().collect();
@@ -147,6 +163,21 @@ impl Engine {
     pub fn keep_home(&mut self, dir: &Path) -> std::io::Result<()> {
         self.home = Some(home::Home::of(dir)?);
         Ok(())
+    }
+
+    /// Gives receipts that this data directory knows again, and takes no others for its own.
+    pub fn keep_keys(&mut self, keys: Arc<Keys>) {
+        self.keys = Some(keys);
+    }
+
+    /// The keys of the data directory.
+    pub fn keys(&self) -> Option<Arc<Keys>> {
+        self.keys.clone()
+    }
+
+    /// The tokens in force, and their changes: each is there before its call is answered.
+    pub fn tokens(&self) -> watch::Receiver<Arc<Tokens>> {
+        self.tokens.subscribe()
     }
 
     /// What the ledger says.
@@ -177,6 +208,17 @@ impl Engine {
     /// The receipt for a durable record, as far back as receipts are remembered.
     pub fn receipt(&self, seq: Seq) -> Option<Receipt> {
         self.receipts.find(seq)
+    }
+
+    /// The receipt with the code by which this data directory knows it again.
+    fn sealed(&self, receipt: Receipt) -> Receipt {
+        let mac = self.keys.as_ref().map(|keys| keys.seal(&receipt)).unwrap_or_default();
+        Receipt { mac, ..receipt }
+    }
+
+    /// Whether a copy of this data directory gave the receipt, as far as its code tells. Without keys nothing tells.
+    fn proves(&self, receipt: &Receipt) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.sealed(receipt))
     }
 
     /// The payload of a job, from the ledger.
@@ -265,7 +307,9 @@ impl Engine {
             | Event::LegacyImportFinished { .. }
             | Event::LimitSet(_)
             | Event::LimitUnset { .. }
+            | Event::Audited(_)
             | Event::LedgerRepaired { .. } => {}
+            Event::TokenCreated(_) | Event::TokenRevoked { .. } => self.tokens_changed = true,
         }
     }
 

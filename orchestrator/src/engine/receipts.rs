@@ -35,13 +35,13 @@ impl Receipts {
             return None;
         }
         let index = self.links.partition_point(|(last, _)| *last < seq);
-        self.links.get(index).map(|(_, chain)| Receipt { seq, chain: *chain })
+        self.links.get(index).map(|(_, chain)| Receipt { seq, chain: *chain, ..Receipt::default() })
     }
 
     /// The receipt for everything that is durable.
     pub(super) fn head(&self) -> Receipt {
         let (seq, chain) = self.links.back().copied().unwrap_or_default();
-        Receipt { seq, chain }
+        Receipt { seq, chain, ..Receipt::default() }
     }
 }
 
@@ -60,6 +60,6 @@ mod tests {
             [chain(1), chain(3), chain(4), chain(5), chain(6)],
             [Some(one), Some(one), Some(two), Some(two), None]
         );
-        assert_eq!(receipts.head(), Receipt { seq: Seq(5), chain: two });
+        assert_eq!(receipts.head(), Receipt { seq: Seq(5), chain: two, ..Receipt::default() });
     }
 }

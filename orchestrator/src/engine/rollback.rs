@@ -4,11 +4,15 @@
 //! data directory is in use. Going on would lease jobs that are done and give their seqs to others, so nothing is written
 //! any more until a person decides: puts the newer copy back, or starts once with `--accept-rollback` and accepts that
 //! what is missing is lost. What was found is kept beside the ledger, in [`FILE`]: a restart alone decides nothing.
+//!
+//! A receipt counts only with the code that a copy of this very directory gave it ([`crate::access::Keys`]): anybody can
+//! make up a number, and must not stop a cluster with it. A lease's number alone proves nothing either; its grant came
+//! with a receipt, and that does.
 
 use std::io;
 use std::sync::Arc;
 
-use orch_core::id::{LeaseId, Seq};
+use orch_core::id::Seq;
 use orch_core::receipt::Receipt;
 use orch_core::time::Now;
 use orch_ledger::disk::{self, Dir};
@@ -19,7 +23,7 @@ use super::{Command, Engine, Step};
 /// The file that keeps the finding, in the data directory.
 pub const FILE: &str = "ROLLED_BACK";
 
-/// A receipt that the ledger did not give, or a lease that it did not grant.
+/// A receipt that the ledger did not give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error(
     "{holder} holds a receipt of this ledger for record {seq}, which it did not give: an older copy of the data \
@@ -84,7 +88,7 @@ fn kept(dir: &dyn Dir) -> io::Result<Option<Missing>> {
     }
 }
 
-/// What a receipt, or a lease, says of the ledger.
+/// What a receipt says of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presented {
     /// This ledger gave it, as far back as that is known.
@@ -93,6 +97,9 @@ pub enum Presented {
     Lost,
     /// It did not: the ledger went back in time, and nothing is written any more.
     RolledBack(Missing),
+    /// It did not, and neither did any copy of this data directory: whoever holds it made it up, or has it of a
+    /// directory whose secret was lost.
+    Forged(Seq),
 }
 
 /// Presents what this very ledger is said to have given.
@@ -100,18 +107,7 @@ pub struct Present {
     /// Who holds it, in words.
     pub holder: String,
     /// The newest receipt.
-    pub receipt: Option<Receipt>,
-    /// Leases: their ids are the seqs of their grants.
-    pub leases: Vec<LeaseId>,
-}
-
-impl Present {
-    /// The newest record of which it speaks and which is not in the ledger.
-    fn unknown(&self, engine: &Engine) -> Option<Seq> {
-        let receipt = self.receipt.filter(|receipt| !engine.gave(receipt)).map(|receipt| receipt.seq);
-        let leases = self.leases.iter().map(|lease| lease.0);
-        receipt.into_iter().chain(leases.filter(|seq| *seq > engine.state.last_seq())).max()
-    }
+    pub receipt: Receipt,
 }
 
 impl Command for Present {
@@ -119,8 +115,15 @@ impl Command for Present {
     const WRITES: bool = false;
 
     fn run(&mut self, engine: &mut Engine, _now: Now) -> Step<Presented> {
-        let Some(seq) = self.unknown(engine) else { return Step::Answer(Presented::Known) };
-        let holder = self.holder.clone();
+        if engine.gave(&self.receipt) {
+            return Step::Answer(Presented::Known);
+        }
+        let (holder, seq) = (self.holder.clone(), self.receipt.seq);
+        // Anybody can name a record that is not there. Only what a copy of this very directory gave proves that it was.
+        if !engine.proves(&self.receipt) {
+            tracing::warn!(holder, seq = seq.0, "presented a receipt that no copy of this data directory gave");
+            return Step::Answer(Presented::Forged(seq));
+        }
         if seq <= engine.rollback.accepted {
             tracing::warn!(holder, seq = seq.0, "holds a receipt for a record that was accepted as lost");
             return Step::Answer(Presented::Lost);

@@ -36,12 +36,16 @@ pub struct Sources {
 /// The text format of OpenMetrics, which Prometheus reads.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The paths of the routes, for the table of what each needs.
+pub const ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// Adds the routes to those of gRPC.
 pub fn routes(grpc: Router, sources: Sources) -> Router {
+    let [health, ready, metered] = ROUTES;
     let http = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route(health, get(healthz))
+        .route(ready, get(readyz))
+        .route(metered, get(metrics))
         .with_state(sources);
     grpc.merge(http)
 }

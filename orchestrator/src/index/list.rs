@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
+use orch_core::access::Queues;
 use orch_core::id::{JobId, Kind, QueueName, WorkerId};
 use orch_core::record::FailureClass;
 use orch_core::summary::{JobPhase, JobSummary};
@@ -32,6 +33,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Of this name.
     pub name: Option<String>,
+    /// Of the queues that the caller may touch.
+    pub within: Queues,
 }
 
 /// Some of the jobs that a filter means.
@@ -52,8 +55,9 @@ const CHUNK: usize = 64;
 
 impl Filter {
     fn matches(&self, summary: &JobSummary) -> bool {
-        let Self { queue, kind, phases, worker, jobs: _, class, since, name } = self;
-        queue.as_ref().is_none_or(|queue| *queue == summary.queue)
+        let Self { queue, kind, phases, worker, jobs: _, class, since, name, within } = self;
+        within.contain(&summary.queue)
+            && queue.as_ref().is_none_or(|queue| *queue == summary.queue)
             && kind.as_ref().is_none_or(|kind| *kind == summary.kind)
             && (phases.is_empty() || phases.contains(&summary.phase))
             && worker.as_ref().is_none_or(|worker| summary.worker.as_ref() == Some(worker))

@@ -80,6 +80,8 @@ async fn stats_available() {
         .await
         .unwrap();
     orch.registered("w1").await;
+    // A listing waits until the index is open.
+    admin.list_jobs(v1::ListJobsRequest::default()).await.unwrap();
     let stats = admin.stats(v1::StatsRequest {}).await.unwrap().into_inner();
     let jobs = stats.jobs.unwrap();
     assert_eq!((jobs.ready, jobs.delayed, jobs.blocked, jobs.leased), (1, 1, 0, 0));

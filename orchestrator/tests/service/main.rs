@@ -1,9 +1,11 @@
 //! The orchestrator as its callers meet it: in process, on a port of the loopback interface, through real clients.
 
+mod access;
 mod admin;
 mod bad_input;
 mod command;
 mod http;
+mod identity;
 mod ledger;
 mod lifecycle;
 mod limits;
@@ -11,4 +13,5 @@ mod repaired;
 mod restart;
 mod rollback;
 mod support;
+mod tokens;
 mod worker;

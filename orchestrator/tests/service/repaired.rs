@@ -40,6 +40,8 @@ async fn a_receipt_for_a_lost_record_is_told_though_its_seq_is_taken_again() {
     let repaired = tempfile::tempdir().unwrap();
     let signature = Signature { at: Timestamp(1_795_248_000_000), by: "a test".into() };
     repair.carry_out(Arc::new(RealDir::new(repaired.path())), signature).unwrap();
+    // As `orchctl ledger repair` does.
+    orch_ledger::secret::take_along(data.path(), repaired.path()).unwrap();
 
     // It goes on, beyond the seq of the receipt.
     let running = serve::start(config(repaired.path())).await.unwrap();

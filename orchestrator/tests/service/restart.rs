@@ -95,7 +95,7 @@ async fn a_grant_that_its_worker_never_heard_of_is_given_back_without_a_charge()
 async fn a_worker_with_a_receipt_of_another_ledger_is_refused() {
     let orch = Orch::start().await;
     let mut worker = orch.worker().await;
-    let receipt = v1::Receipt { seq: 1_000_000, chain: vec![1; 32].into() };
+    let receipt = v1::Receipt { seq: 1_000_000, chain: vec![1; 32].into(), ..v1::Receipt::default() };
     let register = v1::RegisterWorkerRequest { last_receipt: Some(receipt), ..registration("w1") };
     let status = worker.register_worker(register).await.unwrap_err();
     assert!(status.message().contains("1000000"), "{status}");

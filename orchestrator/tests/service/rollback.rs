@@ -153,14 +153,64 @@ async fn a_receipt_that_the_ledger_gave_is_welcome() {
 }
 
 #[tokio::test]
-async fn a_lease_from_the_future_tells_as_well() {
-    let (orch, ledger, receipt) = rolled_back().await;
+async fn a_lease_from_the_future_tells_by_the_receipt_that_it_came_with() {
+    let orch = Orch::start().await;
+    orch.admin().await.submit(submission(vec![job("q", 1)])).await.unwrap();
+    let Orch { running, data } = orch;
+    running.stop().await.unwrap();
+    let older = tempfile::tempdir().unwrap();
+    copy(data.path(), older.path());
+    let orch = start(data, 0).await;
     let mut worker = orch.worker().await;
-    // It has leased, and nothing of its results was acknowledged yet.
-    let register =
-        v1::RegisterWorkerRequest { last_receipt: None, ..presenting(&ledger, &receipt, vec![receipt.seq + 7]) };
-    worker.register_worker(register).await.unwrap_err();
-    assert_eq!(missing(&orch).await.0, receipt.seq + 7);
+    let registered = worker.register_worker(registration("w1")).await.unwrap().into_inner();
+    let leased = worker.lease_job(ask("w1", 1, 0)).await.unwrap().into_inner();
+    let (ledger, lease, receipt) = (registered.ledger, leased.leases[0].lease, leased.receipt.unwrap());
+    orch.stop().await;
+    let orch = start(older, 0).await;
+    let mut worker = orch.worker().await;
+    // Alone it proves nothing: anybody can name a number. It is lost, and that is all.
+    let alone = v1::RegisterWorkerRequest { last_receipt: None, ..presenting(&ledger, &receipt, vec![lease]) };
+    assert_eq!(worker.register_worker(alone).await.unwrap().into_inner().lost, [lease]);
+    assert!(!is_held(&orch).await);
+    worker.register_worker(presenting(&ledger, &receipt, vec![lease])).await.unwrap_err();
+    assert_eq!(missing(&orch).await.0, receipt.seq);
+    assert!(is_held(&orch).await);
+    orch.stop().await;
+}
+
+/// Whatever somebody makes up of a receipt: without the code that a copy of this directory gave, it stops nothing.
+#[tokio::test]
+async fn a_forged_receipt_stops_nothing() {
+    let (orch, ledger, receipt) = rolled_back().await;
+    let forged = [
+        v1::Receipt { mac: Vec::new().into(), ..receipt.clone() },
+        v1::Receipt { mac: vec![0; 16].into(), ..receipt.clone() },
+        v1::Receipt { mac: vec![7; 16].into(), ..receipt.clone() },
+        v1::Receipt { mac: vec![7; 99].into(), ..receipt.clone() },
+        v1::Receipt { seq: receipt.seq + 1, ..receipt.clone() },
+        v1::Receipt { seq: u64::MAX, ..receipt.clone() },
+        v1::Receipt { chain: vec![1; 32].into(), ..receipt.clone() },
+    ];
+    let mut worker = orch.worker().await;
+    for forged in forged {
+        let status = worker.register_worker(presenting(&ledger, &forged, vec![u64::MAX])).await.unwrap_err();
+        assert_eq!(reason(&status), ("UNPROVEN_RECEIPT".to_owned(), "last_receipt".to_owned()), "{status}");
+        let request =
+            v1::SubmitRequest { last_receipt: Some(forged), ledger: ledger.clone(), ..submission(vec![job("q", 1)]) };
+        let status = orch.admin().await.submit(request).await.unwrap_err();
+        assert_eq!(reason(&status).0, "UNPROVEN_RECEIPT", "{status}");
+    }
+    assert_eq!(missing(&orch).await, (0, String::new()));
+    assert!(!is_held(&orch).await);
+    // Another directory gives codes, too; they are not this one's.
+    let other = Orch::start().await;
+    let given = other.admin().await.submit(submission(vec![job("q", 1)])).await.unwrap().into_inner().receipt.unwrap();
+    let status = worker.register_worker(presenting(&ledger, &v1::Receipt { seq: 999, ..given }, vec![])).await;
+    assert_eq!(reason(&status.unwrap_err()).0, "UNPROVEN_RECEIPT");
+    other.stop().await;
+    assert!(!is_held(&orch).await);
+    // The real one does.
+    worker.register_worker(presenting(&ledger, &receipt, vec![])).await.unwrap_err();
     assert!(is_held(&orch).await);
     orch.stop().await;
 }

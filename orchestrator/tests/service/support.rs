@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use orch_core::access::Secret;
 use orch_orchestrator::config::OrchestratorConfig;
 use orch_orchestrator::serve::{self, Running};
+use orch_proto::credentials::{Credentials, Identified, TokenSource};
 use orch_proto::error::WireError;
 use orch_proto::v1;
 use orch_proto::v1::admin_service_client::AdminServiceClient;
@@ -198,4 +200,104 @@ pub fn words(verdicts: &v1::BatchVerdicts) -> Vec<String> {
 pub fn reason(status: &Status) -> (String, String) {
     let error = WireError::from(status);
     (error.reason.as_str().to_owned(), error.field)
+}
+
+/// The bootstrap token of the tests: its holder is an admin.
+pub const BOOTSTRAP: &str = "bootstrap-token-of-the-tests";
+
+pub type KnownAdmin = AdminServiceClient<Identified>;
+pub type KnownWorker = WorkerServiceClient<Identified>;
+
+/// What shows this token; none if it is empty.
+pub fn credentials(token: &str) -> Credentials {
+    let source = if token.is_empty() { TokenSource::None } else { TokenSource::Told(Secret::new(token)) };
+    Credentials::new(source).unwrap()
+}
+
+/// Settings of an orchestrator that nobody gets into without a token.
+pub fn guarded(data: &Path) -> OrchestratorConfig {
+    OrchestratorConfig { bootstrap_token: Some(Secret::new(BOOTSTRAP)), ..config(data) }
+}
+
+impl Orch {
+    /// One that nobody gets into without a token.
+    pub async fn guarded() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let running = serve::start(guarded(data.path())).await.unwrap();
+        Self { running, data }
+    }
+
+    /// Stops it and starts another one on the same data, with these settings.
+    pub async fn restart_as(self, config: impl FnOnce(&Path) -> OrchestratorConfig) -> Self {
+        let Self { running, data } = self;
+        running.stop().await.unwrap();
+        let running = serve::start(config(data.path())).await.unwrap();
+        Self { running, data }
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let url = format!("http://{}", self.running.local_addr());
+        tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap()
+    }
+
+    pub async fn admin_as(&self, token: &str) -> KnownAdmin {
+        AdminServiceClient::with_interceptor(self.channel().await, credentials(token))
+    }
+
+    /// A worker's client, and what it shows.
+    pub async fn worker_as(&self, token: &str) -> (KnownWorker, Credentials) {
+        let credentials = credentials(token);
+        (WorkerServiceClient::with_interceptor(self.channel().await, credentials.clone()), credentials)
+    }
+
+    /// A worker that registered with this token and shows its session.
+    pub async fn registered_as(&self, token: &str, name: &str) -> (KnownWorker, Credentials) {
+        let (mut worker, credentials) = self.worker_as(token).await;
+        let registered = worker.register_worker(registration(name)).await.unwrap().into_inner();
+        credentials.set_session(&registered.session);
+        (worker, credentials)
+    }
+
+    /// A new token, made by the holder of the bootstrap token.
+    pub async fn token(&self, name: &str, role: v1::Role, queues: &[&str]) -> String {
+        let queues = queues.iter().map(|queue| (*queue).to_owned()).collect();
+        let request = v1::CreateTokenRequest { name: name.into(), role: role.into(), queues, expires_in_ms: 0 };
+        self.admin_as(BOOTSTRAP).await.create_token(request).await.unwrap().into_inner().secret
+    }
+
+    pub async fn revoke(&self, name: &str) {
+        let request = v1::RevokeTokenRequest { name: name.into() };
+        self.admin_as(BOOTSTRAP).await.revoke_token(request).await.unwrap();
+    }
+
+    /// The audit, newest first.
+    pub async fn audit(&self) -> Vec<v1::AuditEntry> {
+        let request = v1::ListAuditRequest { limit: 10_000, ..v1::ListAuditRequest::default() };
+        self.admin_as(BOOTSTRAP).await.list_audit(request).await.unwrap().into_inner().entries
+    }
+
+    /// The names of all events in the ledger.
+    pub async fn events(&self) -> Vec<String> {
+        let request = v1::ReadLedgerRequest::default();
+        let mut lines = self.admin_as(BOOTSTRAP).await.read_ledger(request).await.unwrap().into_inner();
+        let mut events = Vec::new();
+        while let Some(part) = lines.message().await.unwrap() {
+            for line in part.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+                let event = line["event"].as_object().and_then(|event| event.keys().next().cloned());
+                events.push(event.unwrap_or_default());
+            }
+        }
+        events
+    }
+}
+
+/// Calls again until the outcome is wanted: for what becomes so by itself within moments.
+pub async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    loop {
+        match look().await {
+            Some(found) => return found,
+            None => tokio::task::yield_now().await,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Wire structs are destructured in full, so that a field added to a `.proto` does not compile until it is handled
 //! here. Every bad field of a message is reported, not only the first: see [`Faults`].
 
+mod access;
 mod answers;
 mod explain;
 mod fault;
@@ -18,6 +19,7 @@ mod submission;
 mod summary;
 mod worker_requests;
 
+pub use access::{AuditFilter, MAX_AUDIT_ENTRIES, MAX_TOKEN_QUEUES, WantedToken, audit_entry, role_name, token};
 pub use answers::{ended, lease, refused, verdicts};
 pub use explain::worker_seen;
 pub use fault::{Fault, Faults, MAX_FAULTS};

@@ -28,6 +28,7 @@ impl From<&SubmitRefusal> for WireError {
             SubmitRefusal::Contract(_) => (Reason::InvalidArgument, "contracts".to_owned()),
             SubmitRefusal::ContractChanged(_) => (Reason::Conflict, "contracts".to_owned()),
             SubmitRefusal::UnknownContract { .. } => (Reason::NotFound, "queues".to_owned()),
+            SubmitRefusal::MayNotDefine(what) => (Reason::PermissionDenied, (*what).to_owned()),
         };
         Self::new(reason, refusal.to_string()).at(field)
     }

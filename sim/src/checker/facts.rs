@@ -124,7 +124,7 @@ impl Facts {
                 self.jobs.insert(JobId(*seq), JobFact { key, payload, ..JobFact::default() });
             }
             Event::JobReadied { job, not_before: _ } => drop(self.open_job(*seq, *job)),
-            Event::LeaseGranted { job, attempt, worker, contract, expected, variant: _ } => {
+            Event::LeaseGranted { job, attempt, worker, contract, expected, variant: _, session: _ } => {
                 self.granted(LeaseId(*seq), *job, *attempt, worker, contract.as_ref(), *expected);
             }
             Event::LeaseReleased { job, lease } => self.ended(*seq, *lease, *job, LeaseEnd::Released),
@@ -176,6 +176,9 @@ impl Facts {
             | Event::LegacyImportFinished { .. }
             | Event::LimitSet(_)
             | Event::LimitUnset { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. }
+            | Event::Audited(_)
             | Event::LedgerRepaired { .. } => {}
         }
     }

@@ -1,5 +1,6 @@
 //! The system from outside: what a user, an operator and a bad day do to it.
 
+mod access;
 mod backup;
 mod bad_input;
 mod crash;

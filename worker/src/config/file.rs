@@ -41,6 +41,8 @@ pub struct FileConfig {
     pub keep_bytes: Option<usize>,
     /// `give_up_after`.
     pub give_up_after: Option<Duration>,
+    /// `token_file`, relative to the file.
+    pub token_file: Option<PathBuf>,
     /// `log.level`.
     pub log_level: Option<String>,
     /// `log.format`.

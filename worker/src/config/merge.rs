@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use orch_core::access::Secret;
 use orch_core::id::{NameError, WorkerId};
 use orch_core::resource::{Pool, Pools, ResourceName};
+use orch_proto::credentials::TokenSource;
 
 use super::file::{FileConfig, LogFormat};
 use super::{Server, WorkerConfig, default_name};
@@ -30,6 +32,10 @@ pub struct Settings {
     pub time_limit: Option<Duration>,
     /// How long without an orchestrator until the worker gives up.
     pub give_up_after: Option<Duration>,
+    /// A file with the token to show.
+    pub token_file: Option<PathBuf>,
+    /// The token itself, of the environment.
+    pub token: Option<Secret>,
     /// The log level.
     pub log_level: Option<String>,
     /// The log format.
@@ -65,8 +71,20 @@ pub enum MergeError {
 /// # Errors
 /// [`MergeError`] if something without a default is missing.
 pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Result<Effective, MergeError> {
-    let Settings { servers, slots, name, grace, resources, labels, time_limit, give_up_after, log_level, log_format } =
-        settings;
+    let Settings {
+        servers,
+        slots,
+        name,
+        grace,
+        resources,
+        labels,
+        time_limit,
+        give_up_after,
+        token_file,
+        token,
+        log_level,
+        log_format,
+    } = settings;
     let servers = if servers.is_empty() { file.servers.unwrap_or_default() } else { servers };
     if servers.is_empty() {
         return Err(MergeError::NoServer);
@@ -86,6 +104,11 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
         flush: file.flush.unwrap_or(defaults.flush),
         keep_bytes: file.keep_bytes.unwrap_or(defaults.keep_bytes),
         give_up_after: give_up_after.or(file.give_up_after),
+        token: match (token_file, token, file.token_file) {
+            (Some(path), _, _) | (None, None, Some(path)) => TokenSource::File(path),
+            (None, Some(secret), _) => TokenSource::Told(secret),
+            (None, None, None) => TokenSource::None,
+        },
         servers: defaults.servers,
         name: defaults.name,
         slots: defaults.slots,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use orch_core::id::{Kind, NameError, WorkerId};
 use orch_core::resource::Pools;
+use orch_proto::credentials::TokenSource;
 
 pub use crate::supervise::Limits;
 
@@ -45,6 +46,8 @@ pub struct WorkerConfig {
     pub keep_bytes: usize,
     /// How long without an orchestrator until the worker gives up. None: never.
     pub give_up_after: Option<Duration>,
+    /// What the worker shows to be let in.
+    pub token: TokenSource,
 }
 
 impl WorkerConfig {
@@ -62,6 +65,7 @@ impl WorkerConfig {
             flush: Duration::from_millis(50),
             keep_bytes: 64 << 20,
             give_up_after: None,
+            token: TokenSource::None,
         }
     }
 }

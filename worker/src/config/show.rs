@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use orch_proto::credentials::TokenSource;
+
 use super::file::LogFormat;
 use super::merge::Effective;
 use super::{Limits, ProcessConfig, RunnerConfig, ServeConfig, WorkerConfig};
@@ -26,6 +28,7 @@ impl fmt::Display for Effective {
             flush,
             keep_bytes,
             give_up_after,
+            token,
         } = worker;
         let servers: Vec<&str> = servers.iter().map(super::Server::as_str).collect();
         writeln!(f, "server: {}", list(&servers))?;
@@ -39,6 +42,11 @@ impl fmt::Display for Effective {
         }
         if let Some(time_limit) = time_limit {
             writeln!(f, "time_limit: {}", span(*time_limit))?;
+        }
+        match token {
+            TokenSource::None => {}
+            TokenSource::File(path) => writeln!(f, "token_file: {}", quoted(&path.to_string_lossy()))?,
+            TokenSource::Told(_) => writeln!(f, "# a token is set in the environment")?,
         }
         let format = match log_format {
             LogFormat::Text => "text",

@@ -229,7 +229,7 @@ impl State {
             return refused("LEASE_LOST", number, 0, 0);
         }
         let seq = self.batches.values().flatten().flatten().count() as u64;
-        let receipt = Some(v1::Receipt { seq, chain: vec![7; 32].into() });
+        let receipt = Some(v1::Receipt { seq, chain: vec![7; 32].into(), ..v1::Receipt::default() });
         let taken = self.batches.entry(lease).or_default();
         let expected = taken.len() as u64 + 1;
         let done = v1::JobEnded { state: v1::JobState::Done.into(), receipt: receipt.clone(), ..Default::default() };
@@ -293,6 +293,7 @@ impl WorkerService for Service {
                 max_batch_candidates: state.settings.batch_candidates,
                 max_unacked_bytes: state.settings.unacked_bytes,
                 forget_receipt: false,
+                session: String::new(),
             }
         });
         Ok(Response::new(response))

@@ -135,6 +135,11 @@ impl KindFlows {
         open.filter_map(|(_, group)| best(group)).min().map(|(_, _, flow)| flow)
     }
 
+    /// Where a flow stands among the others: the smallest is next.
+    pub(super) fn place(&self, flow: &Flow) -> (u64, u64) {
+        (flow.pass.max(self.time), flow.turn)
+    }
+
     /// Moves a flow on by a grant. It has parted from every group before, and joins again behind it.
     pub(super) fn serve(&mut self, flow: &mut Flow, weight: u32, seq: u64) {
         let start = flow.pass.max(self.time);

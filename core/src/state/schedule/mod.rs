@@ -286,6 +286,31 @@ impl Schedule {
         self.flows[flow as usize].best(&open)
     }
 
+    /// The same, of these queues only: for a caller that is held to some. It looks at each of them.
+    pub(super) fn next_of(
+        &self,
+        kinds: &[Kind],
+        queues: &BTreeSet<QueueName>,
+        fits: &dyn Fn(&Requirements) -> bool,
+    ) -> Option<JobId> {
+        if self.limits.all_closed() {
+            return None;
+        }
+        let open = Asking::new(self.limits.closed_bits, &self.classes, fits);
+        let running: Vec<u32> = queues.iter().filter_map(|queue| self.queue_ids.get(queue).copied()).collect();
+        let offered = kinds.iter().filter_map(|kind| self.kind_ids.get(kind));
+        let next = |id: &u32| {
+            let kind = &self.kinds[*id as usize];
+            let flows = running.iter().filter(|queue| !self.queues[**queue as usize].stopped());
+            let flows = flows.filter_map(|queue| self.by_queue_and_kind.get(&(*queue, *id)));
+            let ready = flows.filter(|flow| self.flows[**flow as usize].best(&open).is_some());
+            let first = ready.map(|flow| (kind.place(&self.flows[*flow as usize]), *flow)).min()?;
+            Some((kind.turn, *id, first.1))
+        };
+        let (_, _, flow) = offered.filter_map(next).min()?;
+        self.flows[flow as usize].best(&open)
+    }
+
     /// Ready jobs by kind.
     pub(super) fn ready_by_kind(&self) -> impl Iterator<Item = (&Kind, u64)> {
         self.kinds.iter().map(|kind| (&kind.name, kind.ready))

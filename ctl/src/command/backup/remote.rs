@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use orch_core::id::Seq;
-use orch_ledger::Link;
 use orch_ledger::backup::{BackedUp, Backup};
 use orch_ledger::disk::real::RealDir;
+use orch_ledger::{Link, secret};
 use orch_proto::v1;
 use tokio::sync::mpsc;
+use tonic::Code;
 use tonic::codegen::Bytes;
 
 use super::failed;
 use crate::command::ledger::{blocking, remote};
 use crate::command::stats;
+use crate::connect::Client;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::progress::Bar;
@@ -26,7 +28,7 @@ const PARTS: usize = 16;
 pub async fn run(context: &Context, to: PathBuf, bar: Bar) -> Result<BackedUp, Failure> {
     let client = context.connect().await?;
     let head = stats::fetch(context, &client).await?.ledger;
-    let place = to.clone();
+    let (place, secret_in) = (to.clone(), to.clone());
     let backup = blocking({
         let head = head.clone();
         move || begin(&place, &head)
@@ -42,7 +44,29 @@ pub async fn run(context: &Context, to: PathBuf, bar: Bar) -> Result<BackedUp, F
     drop(parts_out);
     let written = writing.await;
     read?;
-    written.unwrap_or_else(|error| Err(Failure::error("the backup ended badly").because(error)))
+    let written = written.unwrap_or_else(|error| Err(Failure::error("the backup ended badly").because(error)))?;
+    take_secret(context, &client, &secret_in).await?;
+    Ok(written)
+}
+
+/// Takes the directory's secret along, where the server gives it.
+async fn take_secret(context: &Context, client: &Client, to: &Path) -> Result<(), Failure> {
+    let request = v1::ReadDirectorySecretRequest {};
+    let secret = match client.admin().read_directory_secret(request).await {
+        Ok(answer) => answer.into_inner().secret,
+        Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unimplemented) => {
+            context.complain(
+                "note: the backup is without the directory's secret, which only an admin may read: a directory that is \
+                 restored from it does not know the receipts again that workers hold",
+            );
+            return Ok(());
+        }
+        Err(status) => return Err(client.refused("cannot read the directory's secret", &status)),
+    };
+    let secret = secret.parse().map_err(|_| Failure::error("the directory's secret is none"))?;
+    let place = to.to_owned();
+    let put = blocking(move || Ok::<_, Failure>(secret::put(&place, secret))).await?;
+    put.map_err(|error| Failure::error(format!("the secret could not be kept in {}", to.display())).because(error))
 }
 
 fn begin(to: &Path, head: &LedgerView) -> Result<Backup, Failure> {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use orch_proto::v1;
 use orch_proto::v1::admin_service_client::AdminServiceClient;
-use tonic::transport::Channel;
 
 use crate::args::WaitArgs;
 use crate::connect::Client;
@@ -83,7 +82,7 @@ async fn wait(context: &Context, client: &Client, jobs: &[u64], queue: &str) -> 
         timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
     };
     loop {
-        let call = |mut admin: AdminServiceClient<Channel>| {
+        let call = |mut admin: AdminServiceClient<_>| {
             let request = request.clone();
             async move { admin.wait_jobs(request).await }
         };

@@ -51,6 +51,8 @@ pub async fn run(context: &Context, args: LedgerRepairArgs) -> Result<Exit, Fail
         let view = RepairView::new(planning_dir(&source), repair.the_plan());
         let target = Arc::new(RealDir::new(&to));
         let repaired = repair.carry_out(target, signature).map_err(|error| failed(error, &dir))?;
+        orch_ledger::secret::take_along(&dir, &to)
+            .map_err(|error| Failure::error("the directory's secret could not be taken along").because(error))?;
         Ok(view.done(to.display().to_string(), repaired))
     })
     .await?;

@@ -194,7 +194,7 @@ impl Command for CleanupWorkers {
         let mut ended = 0;
         workers.retain(|worker| {
             ended += engine.end_leases_of(worker, ExpiryCause::WorkerRemoved, now);
-            engine.liveness.forget(worker)
+            engine.forget_worker(worker)
         });
         Step::Answer((workers, ended))
     }

@@ -1,7 +1,9 @@
 //! The commands, a struct each: what workers ask ([`worker`]), what they deliver ([`results`]), what people do
-//! ([`admin`]), and older results ([`legacy`]).
+//! ([`admin`]), older results ([`legacy`]), and who may and did ([`access`], [`bound`]).
 
+pub mod access;
 pub mod admin;
+pub mod bound;
 pub mod legacy;
 pub mod results;
 pub mod worker;

@@ -9,9 +9,10 @@ use orch_core::liveness::{Order, Progress};
 use orch_core::receipt::Receipt;
 use orch_core::record::ExpiryCause;
 use orch_core::resource::{Offer, Requirements};
-use orch_core::state::{Granted, LeaseRequest, Outcome};
+use orch_core::state::{Granted, LeaseBounds, LeaseRequest, Outcome};
 use orch_core::time::{Now, Span, Tick};
 
+use crate::engine::sessions::NameTaken;
 use crate::engine::{Command, Engine, Step, WorkerRegistration};
 
 /// Makes a worker known, and ends the leases that it does not know. One that was granted to the process that registers
@@ -53,6 +54,9 @@ pub enum RegisterRefusal {
         /// The record of its receipt.
         seq: u64,
     },
+    /// The name is another's.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
 }
 
 impl Command for RegisterWorker {
@@ -131,6 +135,13 @@ impl Command for LeaseJobs {
     const WRITES: bool = true;
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<LeaseAnswer> {
+        self.run_within(&LeaseBounds::default(), engine, now)
+    }
+}
+
+impl LeaseJobs {
+    /// The same for a caller that is known.
+    pub(super) fn run_within(&mut self, bounds: &LeaseBounds, engine: &mut Engine, now: Now) -> Step<LeaseAnswer> {
         let worker = &self.request.worker;
         let Some(order) = engine.liveness.seen(worker, now) else { return Step::Answer(LeaseAnswer::Unregistered) };
         if self.request.kinds.is_empty()
@@ -143,7 +154,7 @@ impl Command for LeaseJobs {
         }
         engine.asking.remove(worker);
         let granted = match order {
-            Order::Run => engine.grant(&mut self.request, now),
+            Order::Run => engine.grant(&mut self.request, bounds, now),
             Order::Drain | Order::Terminate => return Step::Answer(LeaseAnswer::Granted { leases: Vec::new(), order }),
         };
         let until = *self.until.get_or_insert(now.tick.plus(self.wait));
@@ -179,10 +190,10 @@ impl Command for AskAgain {
 impl Engine {
     /// Grants as many jobs as the worker asks for, has room for, and may have. What each takes of its resources is gone
     /// for the next.
-    fn grant(&mut self, request: &mut LeaseRequest, now: Now) -> Vec<(Granted, LeaseContext)> {
+    fn grant(&mut self, request: &mut LeaseRequest, bounds: &LeaseBounds, now: Now) -> Vec<(Granted, LeaseContext)> {
         request.rivals = self.rivals(request);
         let mut left = request.clone();
-        let granted = self.grant_of(&mut left, now);
+        let granted = self.grant_of(&mut left, bounds, now);
         if granted.is_empty() && !request.rivals.is_empty() {
             left.rivals.clear();
             let fits = |required: &Requirements| required.fits(&left.worker, &left.offer).is_some();
@@ -205,13 +216,13 @@ impl Engine {
         others.map(|rival| (rival.worker.clone(), rival.offer.clone())).collect()
     }
 
-    fn grant_of(&mut self, request: &mut LeaseRequest, now: Now) -> Vec<(Granted, LeaseContext)> {
+    fn grant_of(&mut self, request: &mut LeaseRequest, bounds: &LeaseBounds, now: Now) -> Vec<(Granted, LeaseContext)> {
         let mut names = HashMap::new();
         let mut granted = Vec::new();
         // One at a time: what each takes of a limit, and of its queue's share, counts for the next.
         for _ in 0..request.max {
             let ledger = &self.ledger;
-            let decision = self.state.lease(request, &mut |job| {
+            let decision = self.state.lease_within(request, bounds, &mut |job| {
                 let spec = crate::engine::spec(ledger, job);
                 names.extend(spec.name.map(|name| (job, name)));
                 spec.payload
@@ -354,7 +365,7 @@ impl Command for DeregisterWorker {
         let leases: Vec<LeaseId> = engine.liveness.held_by(&self.worker).collect();
         let decision = engine.state.release(&self.worker, &leases);
         engine.record(decision, now);
-        engine.liveness.forget(&self.worker);
+        engine.forget_worker(&self.worker);
         engine.asking.remove(&self.worker);
         engine.called_back.remove(&self.worker);
         Step::Answer(())

@@ -8,13 +8,20 @@ use orch_proto::v1;
 use tonic::Status;
 
 use super::{Admin, not_found, refused};
+use crate::access::Caller;
 
 impl Admin {
-    pub(super) async fn why_job(&self, request: v1::ExplainJobRequest) -> Result<v1::ExplainJobResponse, Status> {
+    pub(super) async fn why_job(
+        &self,
+        caller: &Caller,
+        request: v1::ExplainJobRequest,
+    ) -> Result<v1::ExplainJobResponse, Status> {
         let v1::ExplainJobRequest { job } = request;
         let id = JobId::new(job);
+        let within = caller.queues();
         let look = self.handle.query(move |engine, now| {
-            let state = engine.state().job(id)?.state.open_state();
+            let job = engine.state().job(id).filter(|job| within.contain(engine.state().lane(job).0))?;
+            let state = job.state.open_state();
             let why = explain::job(engine.state(), engine.liveness(), id, now)?;
             Some((v1::JobState::from(JobPhase::from(state)), why))
         });
@@ -23,7 +30,7 @@ impl Admin {
             return Ok(v1::ExplainJobResponse { job, state: state.into(), why });
         }
         // It has left the state: the index says how it ended.
-        let summary = self.entry(id).await?.summary;
+        let summary = self.entry(caller, id).await?.summary;
         let state = v1::JobState::from(summary.phase);
         let name = convert::job_state_name(state);
         let reason = if summary.message.is_empty() { String::new() } else { format!(": {}", summary.message) };
@@ -33,6 +40,7 @@ impl Admin {
 
     pub(super) async fn why_worker(
         &self,
+        caller: &Caller,
         request: v1::ExplainWorkerRequest,
     ) -> Result<v1::ExplainWorkerResponse, Status> {
         let v1::ExplainWorkerRequest { worker } = request;
@@ -41,7 +49,14 @@ impl Admin {
         let id = worker.clone();
         let look = self.handle.query(move |engine, now| explain::worker(engine.state(), engine.liveness(), &id, now));
         match look.await.map_err(refused)? {
-            Some(seen) => Ok(convert::worker_seen(&worker, seen)),
+            Some(seen) => {
+                let mut seen = convert::worker_seen(&worker, seen);
+                if caller.queues().is_held() {
+                    // It may be of any queue.
+                    seen.offers.iter_mut().for_each(|offer| offer.next_job = 0);
+                }
+                Ok(seen)
+            }
             None => Err(not_found(format!("worker {worker} is not known"), "worker")),
         }
     }

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{ANSWERS_AHEAD, Admin, Answers, internal, refused};
+use crate::access::Caller;
 use crate::engine::Handle;
 
 /// About so many bytes go into one message.
@@ -22,7 +23,8 @@ const JOBS_AT_ONCE: usize = 1000;
 type Sender = mpsc::Sender<Result<v1::ExportStateResponse, Status>>;
 
 impl Admin {
-    pub(super) async fn export(&self) -> Result<Answers<v1::ExportStateResponse>, Status> {
+    pub(super) async fn export(&self, caller: &Caller) -> Result<Answers<v1::ExportStateResponse>, Status> {
+        caller.check_all_queues("", "")?;
         let look = self.handle.query(|engine, _| (engine.state().export_frame(), engine.state().held_jobs()));
         let (frame, jobs) = look.await.map_err(refused)?;
         let frame = serde_json::to_string(&frame).map_err(|error| internal(&error))?;

@@ -1,5 +1,6 @@
 //! From the conditions of a caller to the filters of the index and of the state.
 
+use orch_core::access::Queues;
 use orch_core::id::JobId;
 use orch_core::state::{JobFilter, OpenState};
 use orch_core::summary::JobPhase;
@@ -15,7 +16,8 @@ const PAGE: usize = 10_000;
 /// The part of the conditions that the index knows, and the idempotency key, which only the state knows.
 pub(super) fn of_index(conditions: JobConditions) -> (Filter, Option<String>) {
     let JobConditions { queue, kind, phases, worker, jobs, class, since, name, idempotency_key } = conditions;
-    (Filter { queue, kind, phases, worker, jobs, class, since, name }, idempotency_key)
+    let within = Queues::All;
+    (Filter { queue, kind, phases, worker, jobs, class, since, name, within }, idempotency_key)
 }
 
 const fn open_state(phase: JobPhase) -> Option<OpenState> {
@@ -31,8 +33,13 @@ const fn open_state(phase: JobPhase) -> Option<OpenState> {
 
 impl Admin {
     /// The index's filter with the key resolved; None if no job can meet the conditions.
-    pub(super) async fn index_filter(&self, conditions: JobConditions) -> Result<Option<Filter>, Status> {
+    pub(super) async fn index_filter(
+        &self,
+        conditions: JobConditions,
+        within: Queues,
+    ) -> Result<Option<Filter>, Status> {
         let (mut filter, key) = of_index(conditions);
+        filter.within = within;
         let Some(key) = key else { return Ok(Some(filter)) };
         let known = self.handle.query(move |engine, _| engine.state().job_of_key(&key)).await.map_err(refused)?;
         Ok(known.filter(|job| filter.jobs.is_empty() || filter.jobs.contains(job)).map(|job| {
@@ -44,8 +51,12 @@ impl Admin {
     /// The state's filter: which open and failed jobs meet the conditions. None if none can. What only the index
     /// knows (names, times) is looked up there; an index that lags behind then refuses, because something is done to
     /// the jobs that are found.
-    pub(super) async fn open_filter(&self, conditions: JobConditions) -> Result<Option<JobFilter>, Status> {
-        let Some(filter) = self.index_filter(conditions).await? else { return Ok(None) };
+    pub(super) async fn open_filter(
+        &self,
+        conditions: JobConditions,
+        within: Queues,
+    ) -> Result<Option<JobFilter>, Status> {
+        let Some(filter) = self.index_filter(conditions, within).await? else { return Ok(None) };
         let states: Vec<OpenState> = filter.phases.iter().filter_map(|phase| open_state(*phase)).collect();
         if states.is_empty() && !filter.phases.is_empty() {
             return Ok(None);
@@ -59,9 +70,9 @@ impl Admin {
         } else {
             filter.jobs
         };
-        let Filter { queue, kind, phases: _, worker, jobs: _, class, since: _, name: _ } =
+        let Filter { queue, kind, phases: _, worker, jobs: _, class, since: _, name: _, within } =
             Filter { jobs: Vec::new(), ..filter };
-        Ok(Some(JobFilter { queue, kind, states, worker, jobs, class, failed_since: None }))
+        Ok(Some(JobFilter { queue, kind, states, worker, jobs, class, failed_since: None, within }))
     }
 
     async fn jobs_in_index(&self, filter: Filter) -> Result<Vec<JobId>, Status> {

@@ -12,6 +12,8 @@ use tonic::{Status, Streaming};
 
 use super::submit::{MAX_JOBS, differences};
 use super::{ANSWERS_AHEAD, Answers, invalid, refused};
+use crate::access::Caller;
+use crate::engine::commands::access::As;
 use crate::engine::commands::admin::ImportJobs;
 use crate::engine::{Begun, Handle};
 
@@ -28,12 +30,16 @@ struct Chunk {
 }
 
 /// Serves one stream.
-pub(super) fn serve(handle: Handle, messages: Streaming<v1::ImportJobsRequest>) -> Answers<v1::ImportJobsResponse> {
+pub(super) fn serve(
+    handle: Handle,
+    caller: Caller,
+    messages: Streaming<v1::ImportJobsRequest>,
+) -> Answers<v1::ImportJobsResponse> {
     let (sender, answers) = mpsc::channel(ANSWERS_AHEAD);
     let (ahead, chunks) = mpsc::channel(MAX_AHEAD);
     let writer = tokio::spawn(write(handle.clone(), chunks, sender.clone()));
     tokio::spawn(async move {
-        if let Err(status) = read(&handle, messages, ahead).await {
+        if let Err(status) = read(&handle, &caller, messages, ahead).await {
             // The answers to the chunks before the fault go first.
             let _ = writer.await;
             let _ = sender.send(Err(status)).await;
@@ -44,6 +50,7 @@ pub(super) fn serve(handle: Handle, messages: Streaming<v1::ImportJobsRequest>) 
 
 async fn read(
     handle: &Handle,
+    caller: &Caller,
     mut messages: Streaming<v1::ImportJobsRequest>,
     ahead: mpsc::Sender<Chunk>,
 ) -> Result<(), Status> {
@@ -57,12 +64,16 @@ async fn read(
         let (mut taken, mut faults) = (Vec::with_capacity(jobs.len()), Vec::new());
         for (index, job) in (0u32..).zip(jobs) {
             match JobSpec::try_from(job) {
-                Ok(spec) => taken.push((index, spec)),
+                Ok(spec) => match caller.check_queue(&spec.queue, "queue") {
+                    Ok(()) => taken.push((index, spec)),
+                    Err(status) => faults.push(forbidden(index, &status)),
+                },
                 Err(bad) => faults.push(malformed(index, &bad)),
             }
         }
         let specs = taken.iter().map(|(_, spec)| spec.clone()).collect();
-        let begun = handle.begin(ImportJobs(specs)).await.map_err(refused)?;
+        let actor = caller.actor(format!("{} jobs in chunk {number}", taken.len()));
+        let begun = handle.begin(As { actor, command: ImportJobs(specs) }).await.map_err(refused)?;
         if ahead.send(Chunk { number, taken, faults, begun }).await.is_err() {
             return Ok(());
         }
@@ -106,6 +117,11 @@ async fn write(
             return;
         }
     }
+}
+
+fn forbidden(index: u32, status: &Status) -> v1::ImportFault {
+    let reason = Reason::PermissionDenied.as_str().to_owned();
+    v1::ImportFault { index, reason, message: status.message().to_owned() }
 }
 
 fn malformed(index: u32, faults: &Faults) -> v1::ImportFault {

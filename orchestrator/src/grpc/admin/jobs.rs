@@ -11,6 +11,7 @@ use orch_proto::v1;
 use tonic::Status;
 
 use super::{Admin, behind, internal, invalid, not_found, refused, unindexed};
+use crate::access::Caller;
 use crate::engine::commands::admin::WaitJobs;
 use crate::index::{Entry, Filter};
 
@@ -28,20 +29,26 @@ const MAX_HISTORY: usize = 1000;
 const NEAR: u64 = 1000;
 
 impl Admin {
-    /// A job of the index. An error says whether it does not exist or is not there yet.
-    pub(super) async fn entry(&self, job: JobId) -> Result<Entry, Status> {
+    /// A job of the index, if the caller may see it. An error says whether it does not exist or is not there yet; one of
+    /// a queue that the caller may not touch does not exist for it.
+    pub(super) async fn entry(&self, caller: &Caller, job: JobId) -> Result<Entry, Status> {
         let (last, status) = self.caught_up().await?;
         match self.index.get(job).await.map_err(unindexed)? {
-            Some(entry) => Ok(entry),
+            Some(entry) if caller.may_touch(&entry.summary.queue) => Ok(entry),
+            Some(_) => Err(not_found(format!("job {job} does not exist"), "job")),
             None if job.0 <= last && status.applied < last => Err(behind(last, &status)),
             None => Err(not_found(format!("job {job} does not exist"), "job")),
         }
     }
 
-    pub(super) async fn show_job(&self, request: v1::GetJobRequest) -> Result<v1::GetJobResponse, Status> {
+    pub(super) async fn show_job(
+        &self,
+        caller: &Caller,
+        request: v1::GetJobRequest,
+    ) -> Result<v1::GetJobResponse, Status> {
         let v1::GetJobRequest { job } = request;
         let job = JobId::new(job);
-        let Entry { summary, history } = self.entry(job).await?;
+        let Entry { summary, history } = self.entry(caller, job).await?;
         let lease = summary.lease;
         let progress = self.handle.query(move |engine, now| {
             let lease = lease?;
@@ -72,14 +79,20 @@ impl Admin {
         })
     }
 
-    pub(super) async fn page_of_jobs(&self, request: v1::ListJobsRequest) -> Result<v1::ListJobsResponse, Status> {
+    pub(super) async fn page_of_jobs(
+        &self,
+        caller: &Caller,
+        request: v1::ListJobsRequest,
+    ) -> Result<v1::ListJobsResponse, Status> {
         let v1::ListJobsRequest { filter, limit, after_job } = request;
         let conditions: JobConditions = filter.unwrap_or_default().try_into()?;
         let limit = match limit {
             0 => PAGE,
             limit => limit.min(MAX_PAGE),
         };
-        let Some(filter) = self.index_filter(conditions).await? else { return Ok(v1::ListJobsResponse::default()) };
+        let Some(filter) = self.index_filter(conditions, caller.queues()).await? else {
+            return Ok(v1::ListJobsResponse::default());
+        };
         self.caught_up().await?;
         let page = self.index.list(filter, JobId::new(after_job), limit as usize).await.map_err(unindexed)?;
         Ok(v1::ListJobsResponse {
@@ -88,13 +101,23 @@ impl Admin {
         })
     }
 
-    pub(super) async fn wait_for_jobs(&self, request: v1::WaitJobsRequest) -> Result<v1::WaitJobsResponse, Status> {
+    pub(super) async fn wait_for_jobs(
+        &self,
+        caller: &Caller,
+        request: v1::WaitJobsRequest,
+    ) -> Result<v1::WaitJobsResponse, Status> {
         let v1::WaitJobsRequest { jobs, queue, timeout_ms } = request;
         if jobs.len() > MAX_AWAITED {
             return Err(invalid(format!("{} jobs, at most {MAX_AWAITED} are allowed", jobs.len()), "jobs"));
         }
         let jobs: Vec<JobId> = jobs.into_iter().map(JobId::new).collect();
         let queue = if queue.is_empty() { None } else { Some(self.known_queue(&queue).await?) };
+        match &queue {
+            Some(queue) => caller.check_queue(queue, "queue")?,
+            None if jobs.is_empty() => caller.check_all_queues("queue", ": name a queue, or jobs")?,
+            None => {}
+        }
+        let jobs = self.touchable(caller, jobs).await?;
         let wait = Span(timeout_ms).min(MAX_WAIT);
         let command = WaitJobs { jobs: jobs.clone(), queue, wait, until: None };
         let waiting = self.handle.call_and_wait(command);
@@ -105,11 +128,28 @@ impl Admin {
         let mut response = v1::WaitJobsResponse { ended: open == 0, jobs: Vec::new(), open };
         if !jobs.is_empty() {
             self.caught_up().await?;
-            let filter = Filter { jobs, ..Filter::default() };
+            let filter = Filter { jobs, within: caller.queues(), ..Filter::default() };
             let page = self.index.list(filter, JobId::new(0), MAX_AWAITED).await.map_err(unindexed)?;
             response.jobs = page.jobs.into_iter().map(|(job, summary)| convert::summary(job, summary)).collect();
         }
         Ok(response)
+    }
+
+    /// Those of the jobs that the caller may touch. The others are none, for it.
+    async fn touchable(&self, caller: &Caller, mut jobs: Vec<JobId>) -> Result<Vec<JobId>, Status> {
+        let within = caller.queues();
+        if !within.is_held() || jobs.is_empty() {
+            return Ok(jobs);
+        }
+        let first = jobs[0];
+        let look = self.handle.query(move |engine, _| {
+            let state = engine.state();
+            // One that is not in the state has ended: there is nothing to wait for, and the index shows only its own.
+            jobs.retain(|id| state.job(*id).is_none_or(|job| within.contain(state.lane(job).0)));
+            jobs
+        });
+        let jobs = look.await.map_err(refused)?;
+        if jobs.is_empty() { Err(not_found(format!("job {first} does not exist"), "jobs")) } else { Ok(jobs) }
     }
 
     /// A queue that exists.

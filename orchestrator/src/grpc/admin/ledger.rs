@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{Admin, Answers, internal, refused};
+use crate::access::Caller;
 
 /// About so many bytes of lines go into one message. With the longest line behind it, a message stays below the
 /// 4 MiB that clients take by default.
@@ -23,10 +24,16 @@ const MESSAGES_AHEAD: usize = 4;
 impl Admin {
     pub(super) async fn ledger_lines(
         &self,
+        caller: &Caller,
         request: v1::ReadLedgerRequest,
     ) -> Result<Answers<v1::ReadLedgerResponse>, Status> {
         let v1::ReadLedgerRequest { from_seq, until_seq, follow, job } = request;
         let job = (job != 0).then(|| JobId::new(job));
+        match job {
+            Some(job) if caller.queues().is_held() => drop(self.entry(caller, job).await?),
+            Some(_) => {}
+            None => caller.check_all_queues("job", ": name a job")?,
+        }
         let head = self.handle.query(|engine, _| engine.state().last_seq()).await.map_err(refused)?;
         // No record before its submit speaks of a job.
         let from = Seq(from_seq.max(job.map_or(1, JobId::get)));

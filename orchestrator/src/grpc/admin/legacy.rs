@@ -14,6 +14,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{ANSWERS_AHEAD, Answers, internal, invalid, refused};
+use crate::access::Caller;
+use crate::engine::commands::access::As;
 use crate::engine::commands::legacy::{FinishImport, JudgeImport, StartImport};
 use crate::engine::{Begun, Handle};
 use crate::grpc::worker::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES};
@@ -29,10 +31,14 @@ enum Awaited {
 }
 
 /// Serves one stream.
-pub(super) fn serve(handle: Handle, messages: Streaming<v1::ImportLegacyRequest>) -> Answers<v1::ImportLegacyResponse> {
+pub(super) fn serve(
+    handle: Handle,
+    caller: Caller,
+    messages: Streaming<v1::ImportLegacyRequest>,
+) -> Answers<v1::ImportLegacyResponse> {
     let (sender, answers) = mpsc::channel(ANSWERS_AHEAD);
     let (ahead, awaited) = mpsc::channel(MAX_AHEAD);
-    let reader = Reader { handle: handle.clone(), import: None };
+    let reader = Reader { handle: handle.clone(), caller, import: None };
     let writer = tokio::spawn(write(handle, awaited, sender.clone()));
     tokio::spawn(async move {
         if let Err(status) = reader.run(messages, ahead).await {
@@ -46,6 +52,7 @@ pub(super) fn serve(handle: Handle, messages: Streaming<v1::ImportLegacyRequest>
 
 struct Reader {
     handle: Handle,
+    caller: Caller,
     import: Option<(ImportId, Result<Screen, Rejection>)>,
 }
 
@@ -76,7 +83,9 @@ impl Reader {
                     Awaited::Judged { number, begun: begun.map_err(refused)? }
                 }
                 (LegacyPart::Finish { batches }, Some((import, _))) => {
-                    let begun = self.handle.begin(FinishImport { import: *import, batches }).await;
+                    let actor = self.caller.actor(format!("import {import}"));
+                    let command = FinishImport { import: *import, batches };
+                    let begun = self.handle.begin(As { actor, command }).await;
                     Awaited::Finished { import: *import, batches, begun: begun.map_err(refused)? }
                 }
             };
@@ -89,8 +98,9 @@ impl Reader {
 
     async fn start(&mut self, file: LegacyFile) -> Result<v1::LegacyStarted, Status> {
         let LegacyFile { sha256, name, contract, payload } = file;
+        let actor = self.caller.actor(format!("file {name}, contract {contract}"));
         let command = StartImport { file: sha256, name, contract, payload };
-        let answer = self.handle.call(command).await.map_err(refused)?.answer;
+        let answer = self.handle.call(As { actor, command }).await.map_err(refused)?.answer;
         let (start, contract) = answer.map_err(|refusal| WireError::from(&refusal))?;
         // A file that was begun with another payload goes on with that one.
         let payload = self.recorded_payload(start.import).await?;

@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{ANSWERS_AHEAD, Admin, Answers, internal, not_found};
+use crate::access::Caller;
 use crate::index::Entry;
 
 /// How many bytes go into one message.
@@ -20,11 +21,12 @@ const LINGER: Duration = Duration::from_secs(1);
 impl Admin {
     pub(super) async fn job_log(
         &self,
+        caller: &Caller,
         request: v1::ReadJobLogRequest,
     ) -> Result<Answers<v1::ReadJobLogResponse>, Status> {
         let v1::ReadJobLogRequest { job, attempt, follow } = request;
         let job = JobId::new(job);
-        let Entry { summary, .. } = self.entry(job).await?;
+        let Entry { summary, .. } = self.entry(caller, job).await?;
         if attempt > summary.attempts {
             let message = format!("job {job} has {} attempts so far, not {attempt}", summary.attempts);
             return Err(not_found(message, "attempt"));

@@ -3,6 +3,7 @@
 //! Each file has the calls of one kind. What decides goes through the engine; what only shows jobs comes from the
 //! index, which is waited for, but not for long.
 
+mod access;
 mod control;
 mod explain;
 mod export;
@@ -27,7 +28,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use submit::forged;
+
 use super::worker::refused;
+use crate::access::Caller;
 use crate::config::OrchestratorConfig;
 use crate::engine::Handle;
 use crate::index::{Index, IndexError, IndexStatus};
@@ -119,7 +123,8 @@ fn internal(error: &dyn std::error::Error) -> Status {
 #[tonic::async_trait]
 impl AdminService for Admin {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        self.submit_all(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.submit_all(&caller, request.into_inner()).await.map(Response::new)
     }
 
     type ImportJobsStream = Answers<v1::ImportJobsResponse>;
@@ -128,33 +133,39 @@ impl AdminService for Admin {
         &self,
         request: Request<Streaming<v1::ImportJobsRequest>>,
     ) -> Result<Response<Self::ImportJobsStream>, Status> {
-        Ok(Response::new(import::serve(self.handle.clone(), request.into_inner())))
+        let caller = Caller::of(request.extensions())?;
+        Ok(Response::new(import::serve(self.handle.clone(), caller, request.into_inner())))
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
-        self.show_job(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.show_job(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
-        self.page_of_jobs(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.page_of_jobs(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn wait_jobs(&self, request: Request<v1::WaitJobsRequest>) -> Result<Response<v1::WaitJobsResponse>, Status> {
-        self.wait_for_jobs(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.wait_for_jobs(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn cancel_jobs(
         &self,
         request: Request<v1::CancelJobsRequest>,
     ) -> Result<Response<v1::CancelJobsResponse>, Status> {
-        self.cancel(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.cancel(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn retry_failed(
         &self,
         request: Request<v1::RetryFailedRequest>,
     ) -> Result<Response<v1::RetryFailedResponse>, Status> {
-        self.retry(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.retry(&caller, request.into_inner()).await.map(Response::new)
     }
 
     type ReadJobLogStream = Answers<v1::ReadJobLogResponse>;
@@ -163,75 +174,91 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ReadJobLogRequest>,
     ) -> Result<Response<Self::ReadJobLogStream>, Status> {
-        self.job_log(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.job_log(&caller, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_queues(&self, _: Request<v1::ListQueuesRequest>) -> Result<Response<v1::ListQueuesResponse>, Status> {
-        self.queues().await.map(Response::new)
+    async fn list_queues(
+        &self,
+        request: Request<v1::ListQueuesRequest>,
+    ) -> Result<Response<v1::ListQueuesResponse>, Status> {
+        self.queues(&Caller::of(request.extensions())?).await.map(Response::new)
     }
 
     async fn pause_queue(
         &self,
         request: Request<v1::PauseQueueRequest>,
     ) -> Result<Response<v1::PauseQueueResponse>, Status> {
-        self.pause(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.pause(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn resume_queue(
         &self,
         request: Request<v1::ResumeQueueRequest>,
     ) -> Result<Response<v1::ResumeQueueResponse>, Status> {
-        self.resume(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.resume(&caller, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_limits(&self, _: Request<v1::ListLimitsRequest>) -> Result<Response<v1::ListLimitsResponse>, Status> {
-        self.limits().await.map(Response::new)
+    async fn list_limits(
+        &self,
+        request: Request<v1::ListLimitsRequest>,
+    ) -> Result<Response<v1::ListLimitsResponse>, Status> {
+        self.limits(&Caller::of(request.extensions())?).await.map(Response::new)
     }
 
     async fn set_limit(&self, request: Request<v1::SetLimitRequest>) -> Result<Response<v1::SetLimitResponse>, Status> {
-        self.change_limit(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.change_limit(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn unset_limit(
         &self,
         request: Request<v1::UnsetLimitRequest>,
     ) -> Result<Response<v1::UnsetLimitResponse>, Status> {
-        self.lift_limit(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.lift_limit(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn explain_job(
         &self,
         request: Request<v1::ExplainJobRequest>,
     ) -> Result<Response<v1::ExplainJobResponse>, Status> {
-        self.why_job(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.why_job(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn explain_worker(
         &self,
         request: Request<v1::ExplainWorkerRequest>,
     ) -> Result<Response<v1::ExplainWorkerResponse>, Status> {
-        self.why_worker(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.why_worker(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_workers(
         &self,
         request: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
-        self.workers(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.workers(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn drain_workers(
         &self,
         request: Request<v1::DrainWorkersRequest>,
     ) -> Result<Response<v1::DrainWorkersResponse>, Status> {
-        self.drain(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.drain(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn cleanup_workers(
         &self,
         request: Request<v1::CleanupWorkersRequest>,
     ) -> Result<Response<v1::CleanupWorkersResponse>, Status> {
-        self.cleanup(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.cleanup(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_contracts(
@@ -241,8 +268,8 @@ impl AdminService for Admin {
         self.contracts(request.into_inner()).await.map(Response::new)
     }
 
-    async fn stats(&self, _: Request<v1::StatsRequest>) -> Result<Response<v1::StatsResponse>, Status> {
-        self.totals().await.map(Response::new)
+    async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<v1::StatsResponse>, Status> {
+        self.totals(&Caller::of(request.extensions())?).await.map(Response::new)
     }
 
     async fn server_info(&self, _: Request<v1::ServerInfoRequest>) -> Result<Response<v1::ServerInfoResponse>, Status> {
@@ -255,16 +282,17 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ReadLedgerRequest>,
     ) -> Result<Response<Self::ReadLedgerStream>, Status> {
-        self.ledger_lines(request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions())?;
+        self.ledger_lines(&caller, request.into_inner()).await.map(Response::new)
     }
 
     type ExportStateStream = Answers<v1::ExportStateResponse>;
 
     async fn export_state(
         &self,
-        _: Request<v1::ExportStateRequest>,
+        request: Request<v1::ExportStateRequest>,
     ) -> Result<Response<Self::ExportStateStream>, Status> {
-        self.export().await.map(Response::new)
+        self.export(&Caller::of(request.extensions())?).await.map(Response::new)
     }
 
     type ImportLegacyStream = Answers<v1::ImportLegacyResponse>;
@@ -273,6 +301,46 @@ impl AdminService for Admin {
         &self,
         request: Request<Streaming<v1::ImportLegacyRequest>>,
     ) -> Result<Response<Self::ImportLegacyStream>, Status> {
-        Ok(Response::new(legacy::serve(self.handle.clone(), request.into_inner())))
+        let caller = Caller::of(request.extensions())?;
+        Ok(Response::new(legacy::serve(self.handle.clone(), caller, request.into_inner())))
+    }
+
+    async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        Ok(Response::new(Self::who(&Caller::of(request.extensions())?)))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreateTokenResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        self.make_token(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_tokens(&self, _: Request<v1::ListTokensRequest>) -> Result<Response<v1::ListTokensResponse>, Status> {
+        self.tokens().await.map(Response::new)
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        self.revoke(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Result<Response<v1::ListAuditResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        self.audit(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn read_directory_secret(
+        &self,
+        request: Request<v1::ReadDirectorySecretRequest>,
+    ) -> Result<Response<v1::ReadDirectorySecretResponse>, Status> {
+        self.directory_secret(&Caller::of(request.extensions())?).await.map(Response::new)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orch_core::access::Queues;
 use orch_core::explain;
 use orch_core::id::{ContractName, LeaseId, WorkerId};
 use orch_core::liveness::{Order, Worker};
@@ -13,6 +14,7 @@ use tonic::Status;
 
 use super::limits::fullest;
 use super::{About, Admin, internal, not_found, refused};
+use crate::access::Caller;
 use crate::engine::Engine;
 use crate::index::IndexStatus;
 use crate::segments;
@@ -21,18 +23,24 @@ use crate::segments;
 const MAX_LIMITS: usize = 100;
 
 impl Admin {
-    pub(super) async fn queues(&self) -> Result<v1::ListQueuesResponse, Status> {
-        let queues = self.handle.query(|engine, _| queue_statuses(engine.state())).await.map_err(refused)?;
+    pub(super) async fn queues(&self, caller: &Caller) -> Result<v1::ListQueuesResponse, Status> {
+        let within = caller.queues();
+        let queues =
+            self.handle.query(move |engine, _| queue_statuses(engine.state(), &within)).await.map_err(refused)?;
         Ok(v1::ListQueuesResponse { queues })
     }
 
-    pub(super) async fn workers(&self, request: v1::ListWorkersRequest) -> Result<v1::ListWorkersResponse, Status> {
+    pub(super) async fn workers(
+        &self,
+        caller: &Caller,
+        request: v1::ListWorkersRequest,
+    ) -> Result<v1::ListWorkersResponse, Status> {
         let v1::ListWorkersRequest { worker } = request;
         let mut faults = Faults::new();
         let wanted = (!worker.is_empty()).then(|| faults.take("worker", WorkerId::new(&worker))).flatten();
         let wanted = faults.or(wanted)?;
-        let only = wanted.clone();
-        let listed = self.handle.query(move |engine, now| worker_statuses(engine, only.as_ref(), now));
+        let (only, within) = (wanted.clone(), caller.queues());
+        let listed = self.handle.query(move |engine, now| worker_statuses(engine, only.as_ref(), &within, now));
         let workers = listed.await.map_err(refused)?;
         match wanted {
             Some(worker) if workers.is_empty() => Err(not_found(format!("worker {worker} is not known"), "worker")),
@@ -57,8 +65,9 @@ impl Admin {
         Ok(v1::ListContractsResponse { contracts })
     }
 
-    pub(super) async fn totals(&self) -> Result<v1::StatsResponse, Status> {
-        let seen = self.handle.query(|engine, now| {
+    pub(super) async fn totals(&self, caller: &Caller) -> Result<v1::StatsResponse, Status> {
+        let within = caller.queues();
+        let seen = self.handle.query(move |engine, now| {
             let state = engine.state();
             let head = engine.ledger().head();
             let oldest = state.oldest_ready(None).and_then(|job| state.job(job)).map(|job| job.submitted_at);
@@ -73,9 +82,11 @@ impl Admin {
                 read_only_reason: engine.read_only().unwrap_or_default().to_owned(),
                 missing_seq: engine.missing().map_or(0, |missing| missing.seq.0),
             };
-            let limits = fullest(state, now.wall, MAX_LIMITS);
+            // What is in use tells of jobs of any queue.
+            let listed = if within.is_held() { 0 } else { MAX_LIMITS };
+            let limits = fullest(state, now.wall, listed);
             let unoffered = explain::unoffered(state, engine.liveness(), now);
-            let queues = queue_statuses(state);
+            let queues = queue_statuses(state, &within);
             (*state.counts(), worker_counts(engine, now), oldest, ledger, queues, limits, unoffered)
         });
         let (counts, workers, oldest, mut ledger, queues, (limits, limits_left_out), unoffered) =
@@ -126,12 +137,12 @@ impl Admin {
     }
 }
 
-fn queue_statuses(state: &State) -> Vec<v1::QueueStatus> {
+fn queue_statuses(state: &State, within: &Queues) -> Vec<v1::QueueStatus> {
     let status = |queue: &Queue| {
         let oldest = state.oldest_ready(Some(&queue.spec.name)).and_then(|job| state.job(job));
         convert::queue_status(&queue.spec, queue.paused.as_deref(), queue.jobs, oldest.map(|job| job.submitted_at))
     };
-    state.queues().values().map(status).collect()
+    state.queues().values().filter(|queue| within.contain(&queue.spec.name)).map(status).collect()
 }
 
 fn worker_counts(engine: &Engine, now: Now) -> v1::WorkerCounts {
@@ -155,11 +166,12 @@ fn is_draining<H>(worker: &Worker<H>) -> bool {
     }
 }
 
-fn worker_statuses(engine: &Engine, only: Option<&WorkerId>, now: Now) -> Vec<v1::WorkerStatus> {
+fn worker_statuses(engine: &Engine, only: Option<&WorkerId>, within: &Queues, now: Now) -> Vec<v1::WorkerStatus> {
     let (state, liveness) = (engine.state(), engine.liveness());
     let mut held: BTreeMap<&WorkerId, Vec<v1::HeldLease>> = BTreeMap::new();
     for (lease, by) in state.leases() {
-        if only.is_none_or(|only| *only == by.worker) {
+        let queue = state.job(by.job).map(|job| state.lane(job).0);
+        if only.is_none_or(|only| *only == by.worker) && queue.is_none_or(|queue| within.contain(queue)) {
             held.entry(&by.worker).or_default().push(held_lease(engine, *lease, now));
         }
     }

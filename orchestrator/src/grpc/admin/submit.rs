@@ -1,6 +1,9 @@
 //! Submitting contracts, queues and jobs.
 
-use orch_core::id::JobId;
+use std::collections::BTreeSet;
+
+use orch_core::access::Permission;
+use orch_core::id::{JobId, Seq};
 use orch_core::job::JobSpec;
 use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
@@ -11,7 +14,9 @@ use orch_proto::v1;
 use tonic::Status;
 
 use super::{Admin, invalid, refused};
+use crate::access::Caller;
 use crate::engine::Handle;
+use crate::engine::commands::access::{As, SubmitJobsOnly};
 use crate::engine::commands::admin::Submit;
 use crate::engine::rollback::{Present, Presented};
 
@@ -19,21 +24,38 @@ use crate::engine::rollback::{Present, Presented};
 pub(super) const MAX_JOBS: usize = 10_000;
 
 impl Admin {
-    pub(super) async fn submit_all(&self, mut request: v1::SubmitRequest) -> Result<v1::SubmitResponse, Status> {
+    pub(super) async fn submit_all(
+        &self,
+        caller: &Caller,
+        mut request: v1::SubmitRequest,
+    ) -> Result<v1::SubmitResponse, Status> {
         if request.jobs.len() > MAX_JOBS {
             let message =
                 format!("{} jobs, at most {MAX_JOBS} are allowed: use ImportJobs for more", request.jobs.len());
             return Err(invalid(message, "jobs"));
         }
         if let Some(receipt) = request.last_receipt.take() {
-            self.present(receipt, &request.ledger).await?;
+            self.present(caller, receipt, &request.ledger).await?;
         }
         let submission: Submission = request.try_into()?;
+        for (index, job) in submission.jobs.iter().enumerate() {
+            caller.check_queue(&job.queue, &format!("jobs[{index}].queue"))?;
+        }
         let jobs = submission.jobs.clone();
-        let replied = self.handle.call(Submit(submission)).await.map_err(refused)?;
+        let actor = caller.actor(in_words(&submission));
+        let replied = if caller.may(Permission::Operate) {
+            self.handle.call(As { actor, command: Submit(submission) }).await
+        } else {
+            self.handle.call(As { actor, command: SubmitJobsOnly(submission) }).await
+        };
+        let replied = replied.map_err(refused)?;
         let Submitted { jobs, contracts, contracts_known, queues, queues_known, limits, limits_known } =
             match replied.answer {
                 Ok(submitted) => submitted,
+                Err(refusal @ SubmitRefusal::MayNotDefine(field)) => {
+                    caller.refuse(refusal.to_string(), field, String::new())?;
+                    return Err(WireError::from(&refusal).into());
+                }
                 Err(refusal) => return Err(self.explain(&refusal, &jobs).await.into()),
             };
         let job = |(job, existed): (JobId, bool)| v1::SubmittedJob { job: job.get(), existed };
@@ -51,7 +73,7 @@ impl Admin {
     }
 
     /// Takes nothing in from somebody who was told of records that are not here.
-    async fn present(&self, receipt: v1::Receipt, ledger: &str) -> Result<(), Status> {
+    async fn present(&self, caller: &Caller, receipt: v1::Receipt, ledger: &str) -> Result<(), Status> {
         let mut faults = Faults::new();
         let Some(receipt) = faults.take("last_receipt.chain", Receipt::try_from(receipt)) else {
             return Err(faults.into());
@@ -61,8 +83,7 @@ impl Admin {
             let message = format!("the receipt is of ledger {ledger:?}, and this is {}", self.about.ledger);
             return Err(refused_for(message).into());
         }
-        let holder = "a caller of Submit".to_owned();
-        let command = Present { holder, receipt: Some(receipt), leases: Vec::new() };
+        let command = Present { holder: "a caller of Submit".to_owned(), receipt };
         match self.handle.call(command).await.map_err(refused)?.answer {
             Presented::Known => Ok(()),
             Presented::Lost => {
@@ -70,6 +91,7 @@ impl Admin {
                 Err(refused_for(format!("record {seq} was lost, and that was accepted: forget its receipt")).into())
             }
             Presented::RolledBack(missing) => Err(refused_for(missing.to_string()).into()),
+            Presented::Forged(seq) => Err(forged(caller, seq)),
         }
     }
 
@@ -82,6 +104,27 @@ impl Admin {
         }
         error
     }
+}
+
+/// Refuses a receipt that nobody gave, and tells of it.
+pub(crate) fn forged(caller: &Caller, seq: Seq) -> Status {
+    let reason = Reason::UnprovenReceipt;
+    caller.denied(&reason, format!("a receipt for record {seq}"));
+    let message = format!(
+        "the receipt for record {seq} was given by no copy of this data directory: it is made up, or the directory's \
+         secret was lost. Nothing was done. Forget the receipt; a worker forgets it when it is started anew"
+    );
+    WireError::new(reason, message).at("last_receipt").into()
+}
+
+/// What is submitted, for the audit.
+fn in_words(submission: &Submission) -> String {
+    let Submission { contracts, queues, limits, jobs } = submission;
+    let into: BTreeSet<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
+    let into: Vec<&str> = into.into_iter().take(8).collect();
+    let definitions = contracts.len() + queues.len() + limits.len();
+    let into = if into.is_empty() { String::new() } else { format!(" in {}", into.join(", ")) };
+    format!("{} jobs{into}, {definitions} definitions", jobs.len())
 }
 
 /// For a key that stands for another spec: in which fields the two differ. Empty for any other fault.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use orch_core::id::{LeaseId, WorkerId};
 use orch_core::policy::LeasePolicy;
-use orch_core::state::Granted;
+use orch_core::state::{Granted, LeaseBounds};
 use orch_core::time::Span;
 use orch_proto::convert::{self, AskForJobs, Faults, HeartbeatReport, LogPiece, Register, Release};
 use orch_proto::error::{Reason, WireError};
@@ -17,12 +17,16 @@ use orch_proto::v1::worker_service_server::WorkerService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::access::{Caller, Keys, Mode, new_session};
+use crate::engine::commands::bound::{Bound, LeaseJobsWithin, MayAct, RegisterBound};
 use crate::engine::commands::worker::{
-    AskAgain, DeregisterWorker, Heartbeat, LeaseAnswer, LeaseContext, LeaseJobs, LeaseStanding, RegisterWorker,
-    ReleaseLeases,
+    AskAgain, DeregisterWorker, Heartbeat, LeaseAnswer, LeaseContext, LeaseJobs, LeaseStanding, RegisterRefusal,
+    RegisterWorker, ReleaseLeases,
 };
 use crate::engine::rollback::{Present, Presented};
+use crate::engine::sessions::{NotBound, Who};
 use crate::engine::{CallError, Handle};
+use crate::grpc::admin::forged;
 use crate::logs::JobLogs;
 use terms::{Terms, TermsCache};
 
@@ -42,12 +46,46 @@ pub struct Workers {
     terms: Arc<TermsCache>,
     ledger: String,
     stale_after: Span,
+    keys: Arc<Keys>,
 }
+
+/// Who calls, and what its sessions are proved with.
+#[derive(Clone)]
+pub(super) struct Binding {
+    pub(super) caller: Caller,
+    pub(super) keys: Arc<Keys>,
+}
+
+impl Binding {
+    /// Who acts under this worker's name; None: nobody asks.
+    pub(super) fn who(&self, worker: &WorkerId) -> Option<Who> {
+        (self.caller.mode() == Mode::Strict).then(|| known(&self.keys, &self.caller, worker))
+    }
+}
+
+/// The caller as somebody who acts under this worker's name, with what it proves.
+fn known(keys: &Keys, caller: &Caller, worker: &WorkerId) -> Who {
+    let proved = caller.session().and_then(|session| keys.proved(worker, session));
+    Who { worker: worker.clone(), holder: caller.name(), proved }
+}
+
+/// When a name that is another's may be free.
+const NAME_AGAIN: Duration = Duration::from_secs(5);
 
 impl Workers {
     /// The service on an engine.
-    pub fn new(handle: Handle, logs: JobLogs, ledger: String, stale_after: Span) -> Self {
-        Self { handle, logs, terms: Arc::default(), ledger, stale_after }
+    pub fn new(handle: Handle, logs: JobLogs, ledger: String, stale_after: Span, keys: Arc<Keys>) -> Self {
+        Self { handle, logs, terms: Arc::default(), ledger, stale_after, keys }
+    }
+
+    /// The caller as somebody who acts under this worker's name.
+    fn who(&self, caller: &Caller, worker: &WorkerId) -> Who {
+        known(&self.keys, caller, worker)
+    }
+
+    /// The same where it must prove it; None: nobody asks.
+    fn bound(&self, caller: &Caller, worker: &WorkerId) -> Option<Who> {
+        (caller.mode() == Mode::Strict).then(|| self.who(caller, worker))
     }
 
     /// A grant as its worker hears of it; what its results will need is kept at hand.
@@ -56,6 +94,28 @@ impl Workers {
         let terms = Terms::new(worker.clone(), granted.job, granted.attempt, contract, &granted.payload);
         self.terms.insert(granted.lease, Arc::new(terms));
         convert::lease(granted, &queue, &kind, name)
+    }
+}
+
+/// A caller that may not act under a worker's name: one that proves nothing is refused, and told of; one whose session is
+/// over should register, and then it goes on.
+pub(super) fn denied(caller: &Caller, not_bound: &NotBound) -> Status {
+    match not_bound {
+        NotBound::Unproven(worker) => {
+            caller.denied(&Reason::PermissionDenied, format!("worker {worker}"));
+            WireError::new(Reason::PermissionDenied, not_bound.to_string()).at("worker").into()
+        }
+        NotBound::Unknown(_) | NotBound::Superseded(_) => {
+            WireError::new(Reason::UnknownWorker, not_bound.to_string()).at("worker").into()
+        }
+    }
+}
+
+/// The same, where an answer says that the caller should register.
+fn not_bound_or<A>(caller: &Caller, not_bound: NotBound, register: A) -> Result<A, Status> {
+    match not_bound {
+        NotBound::Unproven(_) => Err(denied(caller, &not_bound)),
+        NotBound::Unknown(_) | NotBound::Superseded(_) => Ok(register),
     }
 }
 
@@ -75,6 +135,7 @@ impl WorkerService for Workers {
         &self,
         request: Request<v1::RegisterWorkerRequest>,
     ) -> Result<Response<v1::RegisterWorkerResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let Register { worker, registration, mut leases, mut last_receipt, ledger, uptime } =
             request.into_inner().try_into()?;
         tracing::info!(%worker, slots = registration.slots, leases = leases.len(), "a worker registers");
@@ -83,8 +144,10 @@ impl WorkerService for Workers {
         if ledger.as_ref().is_some_and(|ledger| *ledger != self.ledger) {
             // Its leases and its receipt mean other records than ours; it will see from the answer that they do.
             (forgotten, last_receipt) = (std::mem::take(&mut leases), None);
-        } else if ledger.is_some() {
-            let present = Present { holder: format!("worker {worker}"), receipt: last_receipt, leases: leases.clone() };
+        } else if ledger.is_some()
+            && let Some(receipt) = last_receipt
+        {
+            let present = Present { holder: format!("worker {worker}"), receipt };
             match self.handle.call(present).await.map_err(refused)?.answer {
                 Presented::Known => {}
                 Presented::Lost => {
@@ -95,11 +158,22 @@ impl WorkerService for Workers {
                 Presented::RolledBack(missing) => {
                     return Err(WireError::new(Reason::WrongState, missing.to_string()).at("last_receipt").into());
                 }
+                Presented::Forged(seq) => return Err(forged(&caller, seq)),
             }
         }
-        let command = RegisterWorker { worker, registration, leases, last_receipt, uptime };
+        let who = self.who(&caller, &worker);
+        let fresh = new_session().map_err(|error| WireError::new(Reason::Internal, error.to_string()))?;
+        let command = RegisterWorker { worker: worker.clone(), registration, leases, last_receipt, uptime };
+        let command = RegisterBound { command, who, fresh, strict: caller.mode() == Mode::Strict };
         let replied = self.handle.call(command).await.map_err(refused)?;
-        let registered = replied.answer.map_err(|refusal| WireError::new(Reason::WrongState, refusal.to_string()))?;
+        let (registered, session) = replied.answer.map_err(|refusal| match refusal {
+            RegisterRefusal::RolledBack { .. } => WireError::new(Reason::WrongState, refusal.to_string()),
+            RegisterRefusal::NameTaken(taken) => {
+                caller.denied(&Reason::NameTaken, format!("worker {worker}"));
+                WireError::new(Reason::NameTaken, taken.to_string()).at("worker").retry_after(NAME_AGAIN)
+            }
+        })?;
+        caller.did(format!("worker {worker}, session {session}"));
         // A worker may miss three heartbeats before it counts as lost.
         let heartbeat_ms = LeasePolicy::default().heartbeat.0.min(self.stale_after.0 / 4).max(1);
         Ok(Response::new(v1::RegisterWorkerResponse {
@@ -113,19 +187,25 @@ impl WorkerService for Workers {
             max_batch_candidates: MAX_BATCH_CANDIDATES,
             max_unacked_bytes: MAX_UNACKED_BYTES,
             forget_receipt,
+            session: self.keys.session(&worker, session).expose().to_owned(),
         }))
     }
 
     async fn lease_job(&self, request: Request<v1::LeaseJobRequest>) -> Result<Response<v1::LeaseJobResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let AskForJobs { request, wait, ask_again } = request.into_inner().try_into()?;
         let worker = request.worker.clone();
+        let who = self.bound(&caller, &worker);
         if ask_again {
-            self.handle.call(AskAgain { worker }).await.map_err(refused)?;
+            let command = Bound { who, command: AskAgain { worker } };
+            let answer = self.handle.call(command).await.map_err(refused)?.answer;
+            answer.or_else(|not_bound| not_bound_or(&caller, not_bound, ()))?;
             return Ok(Response::new(v1::LeaseJobResponse::default()));
         }
-        let command = LeaseJobs { request, wait, until: None };
-        let replied = self.handle.call_and_wait(command).await.map_err(refused)?;
-        match replied.answer {
+        let bounds = LeaseBounds { queues: caller.queues(), session: who.as_ref().and_then(|who| who.proved) };
+        let command = LeaseJobsWithin { command: LeaseJobs { request, wait, until: None }, bounds };
+        let replied = self.handle.call_and_wait(Bound { who, command }).await.map_err(refused)?;
+        match replied.answer.or_else(|not_bound| not_bound_or(&caller, not_bound, LeaseAnswer::Unregistered))? {
             LeaseAnswer::Unregistered => Ok(Response::new(v1::LeaseJobResponse {
                 order: v1::WorkerOrder::Register.into(),
                 ..v1::LeaseJobResponse::default()
@@ -142,8 +222,12 @@ impl WorkerService for Workers {
         &self,
         request: Request<v1::HeartbeatRequest>,
     ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let HeartbeatReport { worker, leases, last_receipt } = request.into_inner().try_into()?;
-        let answer = self.handle.call(Heartbeat { worker, leases, last_receipt }).await.map_err(refused)?.answer;
+        let who = self.bound(&caller, &worker);
+        let command = Bound { who, command: Heartbeat { worker, leases, last_receipt } };
+        let answer = self.handle.call(command).await.map_err(refused)?.answer;
+        let answer = answer.or_else(|not_bound| not_bound_or(&caller, not_bound, None))?;
         let (standings, order) = match answer {
             Some((standings, order)) => (standings, v1::WorkerOrder::from(order)),
             None => (Vec::new(), v1::WorkerOrder::Register),
@@ -166,7 +250,9 @@ impl WorkerService for Workers {
         &self,
         request: Request<Streaming<v1::SubmitResultsRequest>>,
     ) -> Result<Response<Self::SubmitResultsStream>, Status> {
-        let answers = results::serve(request.into_inner(), self.handle.clone(), Arc::clone(&self.terms));
+        let caller = Caller::of(request.extensions())?;
+        let binding = Binding { caller, keys: Arc::clone(&self.keys) };
+        let answers = results::serve(request.into_inner(), self.handle.clone(), Arc::clone(&self.terms), binding);
         Ok(Response::new(answers))
     }
 
@@ -174,8 +260,12 @@ impl WorkerService for Workers {
         &self,
         request: Request<v1::ReleaseLeasesRequest>,
     ) -> Result<Response<v1::ReleaseLeasesResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let Release { worker, leases } = request.into_inner().try_into()?;
-        let released = self.handle.call(ReleaseLeases { worker, leases }).await.map_err(refused)?.answer;
+        let who = self.bound(&caller, &worker);
+        let command = Bound { who, command: ReleaseLeases { worker, leases } };
+        let answer = self.handle.call(command).await.map_err(refused)?.answer;
+        let released = answer.map_err(|not_bound| denied(&caller, &not_bound))?;
         let released = released.into_iter().map(LeaseId::get).collect();
         Ok(Response::new(v1::ReleaseLeasesResponse { released }))
     }
@@ -184,12 +274,18 @@ impl WorkerService for Workers {
         &self,
         request: Request<Streaming<v1::PushLogsRequest>>,
     ) -> Result<Response<v1::PushLogsResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let mut pieces = request.into_inner();
         let mut sender: Option<WorkerId> = None;
         let (mut kept_bytes, mut dropped_bytes) = (0, 0);
         while let Some(piece) = pieces.message().await? {
             let LogPiece { worker, lease, text } = piece.try_into()?;
-            sender = worker.or(sender);
+            if let Some(named) = worker.filter(|named| sender.as_ref() != Some(named)) {
+                let command = Bound { who: self.bound(&caller, &named), command: MayAct };
+                let answer = self.handle.call_in_turn(command).await.map_err(refused)?.answer;
+                answer.map_err(|not_bound| denied(&caller, &not_bound))?;
+                sender = Some(named);
+            }
             let length = text.len() as u64;
             let terms = self.terms.get(&self.handle, lease).await.map_err(refused)?;
             let kept = match terms {
@@ -209,10 +305,14 @@ impl WorkerService for Workers {
         &self,
         request: Request<v1::DeregisterWorkerRequest>,
     ) -> Result<Response<v1::DeregisterWorkerResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let v1::DeregisterWorkerRequest { worker } = request.into_inner();
         let mut faults = Faults::new();
         let Some(worker) = faults.take("worker", WorkerId::new(&worker)) else { return Err(faults.into()) };
-        self.handle.call(DeregisterWorker { worker }).await.map_err(refused)?;
+        let who = self.bound(&caller, &worker);
+        let command = Bound { who, command: DeregisterWorker { worker } };
+        let answer = self.handle.call(command).await.map_err(refused)?.answer;
+        answer.map_err(|not_bound| denied(&caller, &not_bound))?;
         Ok(Response::new(v1::DeregisterWorkerResponse {}))
     }
 }

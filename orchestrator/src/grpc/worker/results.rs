@@ -18,8 +18,11 @@ use tonic::codegen::Bytes;
 use tonic::{Status, Streaming};
 
 use super::terms::TermsCache;
-use super::{MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES, MAX_UNACKED_BYTES, refused};
+use super::{Binding, MAX_BATCH_BYTES, MAX_BATCH_CANDIDATES, MAX_UNACKED_BYTES, denied, refused};
+use crate::access::Caller;
+use crate::engine::commands::bound::Bound;
 use crate::engine::commands::results::{CompleteJob, FailJob, JudgeBatch};
+use crate::engine::sessions::{NotBound, Who};
 use crate::engine::{Begun, CallError, Handle};
 
 /// Messages of one stream that await their sync: far more small ones, of short jobs, than one sync takes along.
@@ -40,8 +43,8 @@ struct Awaited {
 }
 
 enum AwaitedAnswer {
-    Verdicts(Begun<Result<BatchAnswer, ResultsRefusal>>),
-    End(Begun<Result<CompleteAnswer, ResultsRefusal>>),
+    Verdicts(Begun<Result<Result<BatchAnswer, ResultsRefusal>, NotBound>>),
+    End(Begun<Result<Result<CompleteAnswer, ResultsRefusal>, NotBound>>),
     Refused(v1::ResultsRefused),
 }
 
@@ -50,13 +53,14 @@ pub(super) fn serve(
     messages: Streaming<v1::SubmitResultsRequest>,
     handle: Handle,
     terms: Arc<TermsCache>,
+    binding: Binding,
 ) -> ReceiverStream<Result<v1::SubmitResultsResponse, Status>> {
     let (sender, answers) = mpsc::channel(16);
     let (ahead, awaited) = mpsc::channel(MAX_AHEAD);
-    let writer = tokio::spawn(write(awaited, sender.clone()));
+    let writer = tokio::spawn(write(awaited, sender.clone(), binding.caller.clone()));
     tokio::spawn(async move {
         let window = Arc::new(Semaphore::new(MAX_UNACKED_BYTES as usize));
-        let reader = Reader { messages, handle, terms, window, worker: None };
+        let reader = Reader { messages, handle, terms, binding, window, worker: None };
         if let Err(status) = reader.run(ahead).await {
             // The answers to what came before the fault go first.
             let _ = writer.await;
@@ -71,9 +75,11 @@ struct Reader {
     messages: Streaming<v1::SubmitResultsRequest>,
     handle: Handle,
     terms: Arc<TermsCache>,
+    binding: Binding,
     /// Bytes that may be on their way: when it is used up, the reader stops, and flow control stops the worker.
     window: Arc<Semaphore>,
-    worker: Option<WorkerId>,
+    /// Who sends, and, where somebody asks, what proves it.
+    worker: Option<(WorkerId, Option<Who>)>,
 }
 
 impl Reader {
@@ -105,9 +111,10 @@ impl Reader {
     async fn take(&mut self, message: ResultsMessage) -> Result<AwaitedAnswer, Status> {
         let ResultsMessage { worker, lease, action } = message;
         if let Some(worker) = worker {
-            self.worker = Some(worker);
+            let who = self.binding.who(&worker);
+            self.worker = Some((worker, who));
         }
-        let Some(worker) = self.worker.clone() else {
+        let Some((worker, who)) = self.worker.clone() else {
             let missing =
                 WireError::new(Reason::InvalidArgument, "worker is missing in the first message of the stream");
             return Err(missing.at("worker").into());
@@ -122,15 +129,18 @@ impl Reader {
                     return Ok(AwaitedAnswer::Refused(convert::refused(&ResultsRefusal::LeaseLost(lease), number)));
                 };
                 let candidates = candidates.iter().map(|candidate| terms.judge(candidate)).collect();
-                let begun = self.handle.begin(JudgeBatch { worker, lease, number, candidates }).await;
+                let command = Bound { who, command: JudgeBatch { worker, lease, number, candidates } };
+                let begun = self.handle.begin(command).await;
                 Ok(AwaitedAnswer::Verdicts(begun.map_err(refused)?))
             }
             ResultsAction::Complete { batches } => {
-                let begun = self.handle.begin(CompleteJob { worker, lease, batches }).await;
+                let command = Bound { who, command: CompleteJob { worker, lease, batches } };
+                let begun = self.handle.begin(command).await;
                 Ok(AwaitedAnswer::End(begun.map_err(refused)?))
             }
             ResultsAction::Fail { class, message } => {
-                let begun = self.handle.begin(FailJob { worker, lease, class, message }).await;
+                let command = Bound { who, command: FailJob { worker, lease, class, message } };
+                let begun = self.handle.begin(command).await;
                 Ok(AwaitedAnswer::End(begun.map_err(refused)?))
             }
         }
@@ -146,22 +156,24 @@ fn too_large(number: u64, candidates: usize, bytes: usize) -> v1::ResultsRefused
 }
 
 /// Sends the engine's answers in the order of the messages.
-async fn write(mut awaited: mpsc::Receiver<Awaited>, sender: Sender) {
+async fn write(mut awaited: mpsc::Receiver<Awaited>, sender: Sender, caller: Caller) {
     while let Some(Awaited { lease, number, answer, _room }) = awaited.recv().await {
         let answer = match answer {
             AwaitedAnswer::Refused(refusal) => Ok(Answer::Refused(refusal)),
             AwaitedAnswer::Verdicts(begun) => match begun.answer().await {
-                Ok(replied) => Ok(match replied.answer {
-                    Ok(verdicts) => Answer::Verdicts(convert::verdicts(verdicts, replied.receipt)),
-                    Err(refusal) => Answer::Refused(convert::refused(&refusal, number)),
-                }),
+                Ok(replied) => match replied.answer {
+                    Ok(Ok(verdicts)) => Ok(Answer::Verdicts(convert::verdicts(verdicts, replied.receipt))),
+                    Ok(Err(refusal)) => Ok(Answer::Refused(convert::refused(&refusal, number))),
+                    Err(not_bound) => Err(denied(&caller, &not_bound)),
+                },
                 Err(error) => unwritten(error, number),
             },
             AwaitedAnswer::End(begun) => match begun.answer().await {
-                Ok(replied) => Ok(match replied.answer {
-                    Ok(end) => Answer::Ended(convert::ended(end, replied.receipt)),
-                    Err(refusal) => Answer::Refused(convert::refused(&refusal, number)),
-                }),
+                Ok(replied) => match replied.answer {
+                    Ok(Ok(end)) => Ok(Answer::Ended(convert::ended(end, replied.receipt))),
+                    Ok(Err(refusal)) => Ok(Answer::Refused(convert::refused(&refusal, number))),
+                    Err(not_bound) => Err(denied(&caller, &not_bound)),
+                },
                 Err(error) => unwritten(error, number),
             },
         };

@@ -83,6 +83,9 @@ impl<'a> Reader<'a> {
             flush: self.parsed(f, "flush", duration),
             keep_bytes: self.parsed(f, "keep_bytes", bytes).and_then(|bytes| usize::try_from(bytes).ok()),
             give_up_after: self.parsed(f, "give_up_after", duration),
+            token_file: self
+                .parsed(f, "token_file", |text| Ok::<_, String>(text.to_owned()))
+                .map(|text| self.folder.join(text)),
             log_level,
             log_format,
         };

@@ -1,0 +1,208 @@
+//! The layer that every request passes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use orch_core::access::{Queues, Role, Verdict};
+use orch_core::digest::Digest;
+use orch_core::time::Timestamp;
+use orch_proto::credentials::SESSION;
+use orch_proto::error::{Reason, WireError};
+use tokio::sync::watch;
+use tonic::Status;
+use tonic::transport::server::TcpConnectInfo;
+
+use super::Auditor;
+use super::caller::{Caller, Identity};
+use super::guard::{self, Ended};
+use super::policy::{Enforcement, Mode};
+use super::registry::{Tokens, same};
+use super::table::{self, Entry, Need};
+
+/// How often the clock is asked whether a token's time is over, at least: clocks are set, too.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(15);
+
+/// What a path that is none needs: to be known, so that strangers learn nothing of what there is.
+static UNKNOWN: Entry = Entry { path: "unknown", need: Need::AnyRole, long: false };
+
+/// Who may come in. Cheap to clone.
+#[derive(Clone)]
+pub struct Access {
+    tokens: watch::Receiver<Arc<Tokens>>,
+    /// SHA-256 of the bootstrap token.
+    bootstrap: Option<Digest>,
+    enforcement: Enforcement,
+    auditor: Auditor,
+}
+
+impl Access {
+    /// For the holders of these tokens, and of the bootstrap token.
+    pub fn new(
+        tokens: watch::Receiver<Arc<Tokens>>,
+        bootstrap: Option<Digest>,
+        enforcement: Enforcement,
+        auditor: Auditor,
+    ) -> Self {
+        Self { tokens, bootstrap, enforcement, auditor }
+    }
+
+    /// What is in force now.
+    pub fn mode(&self) -> Mode {
+        self.enforcement.mode(self.bootstrap.is_some() || self.tokens.borrow().ever())
+    }
+
+    /// Tells of callers.
+    pub fn auditor(&self) -> &Auditor {
+        &self.auditor
+    }
+
+    /// Who shows these headers.
+    fn caller(&self, headers: &HeaderMap, entry: &'static Entry, from: Option<IpAddr>) -> (Caller, Option<WireError>) {
+        let session = headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let mode = self.mode();
+        let mut caller = Caller {
+            identity: Identity::Nobody,
+            role: None,
+            queues: Queues::All,
+            expires: None,
+            from,
+            call: entry.name(),
+            session,
+            mode,
+            auditor: self.auditor.clone(),
+        };
+        if mode == Mode::Off || entry.need == Need::Nothing {
+            return (caller, None);
+        }
+        let unknown = |message: &str| Some(WireError::new(Reason::Unauthenticated, message));
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return (caller, unknown("no token is shown: give one with --token-file FILE, or in ORCH_TOKEN"));
+        };
+        let Some(token) =
+            value.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
+        else {
+            return (caller, unknown("the authorization header is not `Bearer TOKEN`"));
+        };
+        let digest = Digest::of(token.1.trim_ascii());
+        if self.bootstrap.is_some_and(|bootstrap| same(&bootstrap, &digest)) {
+            (caller.identity, caller.role) = (Identity::Bootstrap, Some(Role::Admin));
+            return (caller, None);
+        }
+        let tokens = self.tokens.borrow();
+        let Some((id, token)) = tokens.find(&digest) else {
+            return (caller, unknown("the token is not known here: it was revoked, or is another cluster's"));
+        };
+        caller.identity = Identity::Token(id, token.made.name.clone());
+        if token.is_over(now()) {
+            let at = token.made.expires.unwrap_or_default();
+            return (caller, unknown(&format!("token {} ended at {at}", token.made.name)));
+        }
+        caller.role = Some(token.made.role);
+        caller.queues = token.queues.clone();
+        caller.expires = token.made.expires;
+        (caller, None)
+    }
+
+    /// Why this caller may not go on, if so.
+    fn gone(&self, identity: &Identity) -> Option<WireError> {
+        let over = |message: String| Some(WireError::new(Reason::Unauthenticated, message));
+        match (identity, self.mode()) {
+            (_, Mode::Off | Mode::Warn) | (Identity::Bootstrap, Mode::Strict) => None,
+            (Identity::Nobody, Mode::Strict) => over("a token is needed from now on".to_owned()),
+            (Identity::Token(id, name), Mode::Strict) if !self.tokens.borrow().is_in_force(*id, now()) => {
+                over(format!("token {name} was revoked, or its time is over"))
+            }
+            (Identity::Token(..), Mode::Strict) => None,
+        }
+    }
+
+    /// Resolves when this caller may not go on.
+    fn ended(&self, caller: &Caller) -> Ended {
+        let (mut access, identity, expires) = (self.clone(), caller.identity.clone(), caller.expires);
+        Box::pin(async move {
+            loop {
+                access.tokens.mark_unchanged();
+                if let Some(error) = access.gone(&identity) {
+                    return error;
+                }
+                let clock = async {
+                    match expires {
+                        Some(at) => tokio::time::sleep(at.since(now()).duration().min(LOOK_AT_CLOCK)).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    changed = access.tokens.changed() => if changed.is_err() {
+                        // The engine has ended, and everything with it.
+                        std::future::pending::<()>().await;
+                    },
+                    () = clock => {}
+                }
+            }
+        })
+    }
+}
+
+/// Lets a request pass, with its [`Caller`], or refuses it.
+pub async fn authorize(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    let entry = table::find(request.uri().path()).unwrap_or(&UNKNOWN);
+    let from = request.extensions().get::<TcpConnectInfo>().and_then(|info| info.remote_addr).map(|peer| peer.ip());
+    let (caller, unknown) = access.caller(request.headers(), entry, from);
+    if let Some(error) = unknown.or_else(|| caller.lacks(entry.need)) {
+        let reason = error.reason.as_str();
+        match caller.mode {
+            Mode::Strict => {
+                caller.note(Verdict::Denied, reason, String::new());
+                return refusal(&request, error);
+            }
+            Mode::Warn => caller.note(Verdict::Warned, reason, String::new()),
+            Mode::Off => {}
+        }
+    }
+    let guarded = entry.long && caller.mode != Mode::Warn;
+    let ended = guarded.then(|| (access.ended(&caller), access.ended(&caller), access.ended(&caller)));
+    request.extensions_mut().insert(caller);
+    let Some((for_request, for_answer, for_response)) = ended else { return next.run(request).await };
+    let grpc = is_grpc(&request);
+    let request = request.map(|body| guard::request(body, for_request));
+    tokio::select! {
+        error = for_answer => answer(grpc, error),
+        response = next.run(request) => response.map(|body| guard::response(body, for_response)),
+    }
+}
+
+fn is_grpc(request: &Request) -> bool {
+    let content = request.headers().get(header::CONTENT_TYPE);
+    content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn refusal(request: &Request, error: WireError) -> Response {
+    answer(is_grpc(request), error)
+}
+
+/// A refusal in the language of the caller.
+fn answer(grpc: bool, error: WireError) -> Response {
+    if grpc {
+        return Status::from(error).into_http::<Body>();
+    }
+    let unknown = error.reason == Reason::Unauthenticated;
+    let status = if unknown { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+    let text = format!("{}: {}\n", error.reason.as_str(), error.message);
+    if unknown {
+        (status, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response()
+    } else {
+        (status, text).into_response()
+    }
+}
+
+/// The wall clock: tokens end by it.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
