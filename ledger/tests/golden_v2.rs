@@ -1,7 +1,8 @@
 //! A ledger of format 2 that every later version must replay, byte for byte as it lies in `tests/golden/v2`.
 //!
 //! It is the golden ledger of format 1 after an accident: its end was lost, `orchctl ledger repair` cut it and recorded
-//! that, and an orchestrator went on. `ORCH_BLESS=1 cargo test -p orch-ledger --test golden_v2` writes it anew.
+//! that, and an orchestrator went on, with the events and fields that came after the other golden ledger was laid down.
+//! `ORCH_BLESS=1 cargo test -p orch-ledger --test golden_v2` writes it anew.
 
 mod support;
 
@@ -20,7 +21,24 @@ use orch_ledger::{Ledger, OpenOptions, Position, Tail};
 use support::{T0, open_with, options, paused};
 
 /// The chain link of its last batch.
-const LAST_CHAIN: &str = "90c66013a4f725a88a6080343e152d173d49ddf0556576358d4c7d5c4b637133";
+const LAST_CHAIN: &str = "e2839ca6130d804917648f932b2c08456fec4d2fbc7d170060651c59b03a651d";
+
+/// Events and fields that the golden ledger of format 1 lacks, in batches. `$1` is the first job submitted here.
+const LATER: &[&[&str]] = &[
+    &[
+        r#"{"queue_defined":{"queue":"train","kind":"command","weight":300,"max_running":2}}"#,
+        r#"{"limit_set":{"limit":"host=*","max":4,"rate":{"tokens":2,"per":"1s","burst":5}}}"#,
+        r#"{"limit_set":{"limit":"resolver=crossref","max":1,"at_limit":"cancel_oldest"}}"#,
+        r#"{"limit_set":{"limit":"gpu_slots","max":4}}"#,
+    ],
+    &[
+        r#"{"job_submitted":{"spec":{"queue":"train","payload":{"n":1},"keys":{"host":"api.example.org","resolver":"crossref"},"semaphores":{"gpu_slots":2},"resources":{"cpus":"4","gpus":"1@24GiB","mem":"16384","min_time":"1h"},"labels":{"zone":"north"},"prefer":[{"label":"disk","value":"ssd","weight":5}]},"kind":"command"}}"#,
+        r#"{"job_submitted":{"spec":{"queue":"train","payload":{"n":2},"keys":{"resolver":"crossref"},"resources":[{"gpus":"0.5"},{"cpus":"8"}]},"kind":"command"}}"#,
+        r#"{"job_cancelled":{"job":$1,"cause":{"limit":"resolver=crossref"}}}"#,
+    ],
+    &[r#"{"lease_granted":{"job":$2,"attempt":1,"worker":"w","variant":1}}"#],
+    &[r#"{"limit_unset":{"limit":"host=*"}}"#],
+];
 
 fn folder(version: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
@@ -57,6 +75,18 @@ fn write() -> MemoryDir {
         &mut opened.ledger,
         &[Event::QueuePaused { queue: "zeta".parse().unwrap(), reason: "checks".into() }],
     );
+    let mut jobs = Vec::new();
+    for batch in LATER {
+        for json in *batch {
+            let number = |text: String, (n, job): (usize, &u64)| text.replace(&format!("${}", n + 1), &job.to_string());
+            let json = jobs.iter().enumerate().fold((*json).to_owned(), number);
+            let event: Event = serde_json::from_str(&json).unwrap();
+            assert_eq!(serde_json::to_string(&event).unwrap(), json, "the event's one form");
+            let seq = opened.ledger.stage(Timestamp(T0.0 + 7_300_000), &event).unwrap();
+            jobs.extend(matches!(event, Event::JobSubmitted(_)).then_some(seq.0));
+        }
+        opened.ledger.commit().unwrap();
+    }
     opened.ledger.close().unwrap();
     dir
 }
