@@ -1,7 +1,8 @@
 //! An orchestrator to measure, and clients that do as little as workers can.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use orch_orchestrator::config::OrchestratorConfig;
@@ -9,11 +10,13 @@ use orch_orchestrator::serve::{self, Running};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
 use orch_proto::{Bytes, v1};
+use orch_transport::development::{self, Development, Existing};
+use orch_transport::{ClientAuth, ClientTls, Dial, Pace, ServerTls, ServerUrl};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 /// Connections that the clients share.
 const CONNECTIONS: usize = 4;
@@ -35,7 +38,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts an orchestrator with one queue, `bench`.
-    pub async fn start(parent: Option<&Path>) -> anyhow::Result<Self> {
+    pub async fn start(parent: Option<&Path>, tls: bool) -> anyhow::Result<Self> {
         let dir = match parent {
             Some(parent) => TempDir::new_in(parent),
             None => TempDir::new(),
@@ -44,11 +47,17 @@ impl Cluster {
         let mut config = OrchestratorConfig::new(dir.path().join("data"));
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.allow_any_filesystem = true;
+        let mut client = ClientTls::default();
+        if tls {
+            (config.tls, client) = certificates(dir.path().join("certs"))?;
+        }
         let orchestrator = serve::start(config).await?;
+        let scheme = if tls { "https" } else { "http" };
+        let url: ServerUrl = format!("{scheme}://{}", orchestrator.local_addr()).parse()?;
+        let dial = Dial::new(url, client)?.pace(Pace::Quiet);
         let mut channels = Vec::new();
         for _ in 0..CONNECTIONS {
-            let endpoint = Endpoint::from_shared(format!("http://{}", orchestrator.local_addr()))?;
-            channels.push(endpoint.tcp_nodelay(true).connect().await?);
+            channels.push(dial.connect().await?);
         }
         let cluster = Self { orchestrator, channels, _dir: dir };
         let queue = v1::QueueSpec {
@@ -89,6 +98,17 @@ impl Cluster {
         drop(self.channels);
         Ok(self.orchestrator.stop().await?)
     }
+}
+
+/// Certificates for both sides.
+fn certificates(dir: PathBuf) -> anyhow::Result<(Option<ServerTls>, ClientTls)> {
+    let valid = Duration::from_secs(86_400);
+    let asked = Development { dir, names: Vec::new(), client: "bench".into(), valid, existing: Existing::Keep };
+    let made = development::make(&asked)?;
+    let client_auth = ClientAuth::Required;
+    let server = ServerTls { cert: made.server, key: made.server_key, client_ca: Some(made.ca.clone()), client_auth };
+    let client = ClientTls { ca: Some(made.ca), cert: Some(made.client), key: Some(made.client_key), domain: None };
+    Ok((Some(server), client))
 }
 
 /// A worker that computes nothing.

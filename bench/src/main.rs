@@ -38,6 +38,9 @@ struct Args {
     /// How often each one is run; the median is shown, with the least and the most.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
+    /// Everything over TLS, with certificates on both sides.
+    #[arg(long)]
+    tls: bool,
     /// Where the ledger is written: a folder on the disk to be measured. A temporary one otherwise.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -57,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
         let mut samples = Vec::new();
         for run in 1..=args.runs {
             eprintln!("{name}: run {run} of {} ...", args.runs);
-            let mut cluster = Cluster::start(args.dir.as_deref()).await?;
+            let mut cluster = Cluster::start(args.dir.as_deref(), args.tls).await?;
             let sample = match name.as_str() {
                 "p1" => jobs::measure(&cluster, 64, 1, span).await?,
                 "p2" => jobs::measure(&cluster, 64, 100, span).await?,
@@ -68,7 +71,7 @@ async fn main() -> anyhow::Result<()> {
                     let many = leases::Load { jobs: 1_000_000, queues: 1000, hosts: 10_000 };
                     let mut sample = leases::measure(&cluster, few, span).await?;
                     cluster.stop().await?;
-                    cluster = Cluster::start(args.dir.as_deref()).await?;
+                    cluster = Cluster::start(args.dir.as_deref(), args.tls).await?;
                     sample.extend(leases::measure(&cluster, many, span).await?);
                     sample
                 }

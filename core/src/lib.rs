@@ -26,4 +26,5 @@ pub mod resource;
 pub mod seeded;
 pub mod state;
 pub mod summary;
+pub mod text;
 pub mod time;

@@ -6,13 +6,10 @@ use std::time::Duration;
 use orch_proto::credentials::{Credentials, Identified, TokenSource};
 use orch_proto::error::{Reason, WireError};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
-use tonic::transport::Endpoint;
+use orch_transport::{Dial, DialError, ServerUrl, tls_refusal};
 use tonic::{Response, Status};
 
 use crate::exit::{Exit, Failure, how_to_reach};
-
-/// How long reaching the server may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a command that waits rides out a server that is away: longer than a restart with a large ledger takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,7 +25,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     admin: AdminServiceClient<Identified>,
-    server: String,
+    server: ServerUrl,
     call_timeout: Duration,
 }
 
@@ -37,24 +34,26 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] with how to start a server.
-    pub async fn connect(server: &str, token: &TokenSource, call_timeout: Duration) -> Result<Self, Failure> {
+    pub async fn connect(dial: &Dial, token: &TokenSource, call_timeout: Duration) -> Result<Self, Failure> {
+        let server = dial.server();
         let credentials = Credentials::new(token.clone()).map_err(|error| {
             Failure::new(Exit::Auth, "there is no token to show").fix("name its file with --token-file").because(error)
         })?;
-        let unreachable = |error: tonic::transport::Error| {
-            let failure = Failure::new(Exit::Unreachable, format!("no orchestrator answers at {server}"));
-            failure.fix(how_to_reach(server)).because(error)
-        };
-        let endpoint = Endpoint::from_shared(server.to_owned())
-            .map_err(unreachable)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_while_idle(true);
-        let channel = endpoint.connect().await.map_err(unreachable)?;
+        if *token != TokenSource::None {
+            server.may_carry_secrets().map_err(|error| Failure::usage(error.to_string()))?;
+        }
+        let channel = dial.connect().await.map_err(|error| match error {
+            DialError::Settings(error) => Failure::usage(error.to_string()),
+            error if error.is_away() => {
+                let failure = Failure::new(Exit::Unreachable, format!("no orchestrator answers at {server}"));
+                failure.fix(how_to_reach(server)).because(error)
+            }
+            error => Failure::new(Exit::Unreachable, error.to_string()).caused(error),
+        })?;
         let admin = AdminServiceClient::with_interceptor(channel, credentials)
             .max_decoding_message_size(MAX_ANSWER_BYTES)
             .max_encoding_message_size(MAX_ANSWER_BYTES);
-        Ok(Self { admin, server: server.to_owned(), call_timeout })
+        Ok(Self { admin, server: server.clone(), call_timeout })
     }
 
     /// The service, to call. Clones share the connection.
@@ -149,6 +148,10 @@ impl Patience {
 fn wire_error(status: &Status) -> WireError {
     let mut error = WireError::from(status);
     let from_server = status.metadata().contains_key(orch_proto::error::DETAIL_KEY);
+    if let Some(refusal) = status.source().and_then(tls_refusal) {
+        // Another try would end in the same way.
+        return WireError::new(Reason::Unauthenticated, refusal);
+    }
     let broken = matches!(error.reason, Reason::Internal | Reason::CallCancelled) && status.source().is_some();
     if broken && !from_server {
         error.reason = Reason::Unavailable;

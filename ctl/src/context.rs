@@ -74,7 +74,7 @@ impl Context {
     /// # Errors
     /// If none answers.
     pub async fn connect(&self) -> Result<Client, Failure> {
-        let Settings { server, token, .. } = &self.settings;
-        Client::connect(&server.value, &token.value, self.settings.call_timeout()).await
+        let Settings { token, .. } = &self.settings;
+        Client::connect(&self.settings.dial()?, &token.value, self.settings.call_timeout()).await
     }
 }

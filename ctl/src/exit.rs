@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use orch_proto::error::{Reason, WireError};
+use orch_transport::ServerUrl;
 
 /// The exit codes, as `orchctl --help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,16 @@ impl Failure {
         Self::new(exit, "")
     }
 
+    /// The line that says what is wrong.
+    pub fn what(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
+    pub fn how(&self) -> Option<&str> {
+        self.fix.as_deref()
+    }
+
     /// The plain kind, code 1.
     pub fn error(message: impl Into<String>) -> Self {
         Self::new(Exit::Error, message)
@@ -98,8 +109,14 @@ impl Failure {
         self
     }
 
+    /// The same failure with what caused the error that its message is already.
+    pub fn caused(mut self, error: impl Error + Send + Sync + 'static) -> Self {
+        self.source = error.source().map(|source| source.to_string().into());
+        self
+    }
+
     /// A call that the server refused, or that did not reach it.
-    pub fn refused(what: &str, error: &WireError, server: &str) -> Self {
+    pub fn refused(what: &str, error: &WireError, server: &ServerUrl) -> Self {
         let exit = match &error.reason {
             Reason::NotFound => Exit::NotFound,
             Reason::Unauthenticated | Reason::PermissionDenied | Reason::NotGrantee => Exit::Auth,
@@ -149,10 +166,10 @@ fn place(error: &WireError) -> String {
 }
 
 /// What to do when no server answers.
-pub fn how_to_reach(server: &str) -> String {
-    let listen = server.trim_start_matches("http://").trim_end_matches('/');
+pub fn how_to_reach(server: &ServerUrl) -> String {
+    let (listen, tls) = (server.authority(), if server.tls() { " --tls-cert FILE --tls-key FILE" } else { "" });
     format!(
-        "start one with `orchestrator --data DIR --listen {listen}`, or name another with --server URL or ORCH_SERVER"
+        "start one with `orchestrator --data DIR --listen {listen}{tls}`, or name another with --server URL or ORCH_SERVER"
     )
 }
 
@@ -197,6 +214,10 @@ pub fn report(failure: &Failure) -> String {
 mod tests {
     use super::*;
 
+    fn url() -> ServerUrl {
+        "http://h:1".parse().unwrap()
+    }
+
     #[test]
     fn a_failure_names_the_thing_the_fix_and_new_causes_only() {
         let inner = std::io::Error::other("connection refused");
@@ -211,7 +232,7 @@ mod tests {
 
     #[test]
     fn reasons_become_exit_codes() {
-        let exit = |reason| Failure::refused("job 7", &WireError::new(reason, "no"), "http://h:1").exit;
+        let exit = |reason| Failure::refused("job 7", &WireError::new(reason, "no"), &url()).exit;
         assert_eq!(exit(Reason::NotFound), Exit::NotFound);
         assert_eq!(exit(Reason::Unauthenticated), Exit::Auth);
         assert_eq!(exit(Reason::Unavailable), Exit::Unreachable);
@@ -223,7 +244,7 @@ mod tests {
     fn a_refusal_names_its_field_once() {
         let text = |field: &str, message: &str| {
             let error = WireError::new(Reason::InvalidArgument, message).at(field);
-            Failure::refused("cannot submit", &error, "http://h:1").to_string()
+            Failure::refused("cannot submit", &error, &url()).to_string()
         };
         assert_eq!(text("limit", "0 is too small"), "cannot submit: limit: 0 is too small");
         assert_eq!(
@@ -236,7 +257,7 @@ mod tests {
     #[test]
     fn an_unreachable_server_says_how_to_start_one() {
         let error = WireError::new(Reason::Unavailable, "connection refused");
-        let text = report(&Failure::refused("stats", &error, "http://127.0.0.1:50051"));
+        let text = report(&Failure::refused("stats", &error, &"http://127.0.0.1:50051".parse().unwrap()));
         assert!(text.contains("orchestrator --data DIR --listen 127.0.0.1:50051"), "{text}");
     }
 }

@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use orch_core::access::Secret;
 use orch_core::time::Span;
 use orch_proto::credentials::TokenSource;
+use orch_transport::{ClientTls, Dial, ServerUrl, UrlError};
 use serde::Deserialize;
 
 use crate::args::{Color, Format, GlobalArgs};
@@ -54,9 +55,14 @@ pub struct Setting<T> {
 /// Every setting in force.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub server: Setting<String>,
+    pub server: Setting<ServerUrl>,
     /// What is shown to be let in.
     pub token: Setting<TokenSource>,
+    /// Only for addresses with https.
+    pub tls_ca: Setting<Option<PathBuf>>,
+    pub tls_cert: Setting<Option<PathBuf>>,
+    pub tls_key: Setting<Option<PathBuf>>,
+    pub tls_domain: Setting<Option<String>>,
     /// None: each command's own default, mostly `table`.
     pub output: Setting<Option<Format>>,
     pub color: Setting<Color>,
@@ -80,6 +86,10 @@ pub struct ConfigFile {
 struct FileSettings {
     server: Option<String>,
     token_file: Option<PathBuf>,
+    tls_ca: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_domain: Option<String>,
     output: Option<Format>,
     color: Option<Color>,
     quiet: Option<bool>,
@@ -145,15 +155,41 @@ impl Settings {
             (None, None, Some(path)) => Setting { value: TokenSource::File(path), source: Source::File },
             (None, None, None) => Setting { value: TokenSource::None, source: Source::Default },
         };
+        let path = |flag: &Option<PathBuf>, id: &str, file: Option<PathBuf>| {
+            pick(flag.clone().map(Some), source(id), file.map(Some), None)
+        };
         Ok(Self {
             token,
             server: Setting { value: server_url(&server.value)?, source: server.source },
+            tls_ca: path(&args.tls_ca, "tls_ca", from_file.tls_ca),
+            tls_cert: path(&args.tls_cert, "tls_cert", from_file.tls_cert),
+            tls_key: path(&args.tls_key, "tls_key", from_file.tls_key),
+            tls_domain: pick(
+                args.tls_domain.clone().map(Some),
+                source("tls_domain"),
+                from_file.tls_domain.map(Some),
+                None,
+            ),
             output: pick(args.output.map(Some), source("output"), from_file.output.map(Some), None),
             color,
             quiet: pick(args.quiet.then_some(true), Source::Flag, from_file.quiet, false),
             call_timeout: pick(args.call_timeout, source("call_timeout"), from_file.call_timeout, DEFAULT_CALL_TIMEOUT),
             file,
         })
+    }
+
+    /// How the server is reached.
+    ///
+    /// # Errors
+    /// Settings of TLS that contradict the address or each other.
+    pub fn dial(&self) -> Result<Dial, Failure> {
+        let tls = ClientTls {
+            ca: self.tls_ca.value.clone(),
+            cert: self.tls_cert.value.clone(),
+            key: self.tls_key.value.clone(),
+            domain: self.tls_domain.value.clone(),
+        };
+        Dial::new(self.server.value.clone(), tls).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// The longest that one call may take.
@@ -187,7 +223,7 @@ fn read_file(env: &Environment) -> Result<(ConfigFile, FileSettings), Failure> {
     };
     let settings = parse_file(&text).map_err(|error| {
         Failure::usage(format!("settings file {}: {error}", path.display())).fix(
-            "it may set server, token_file, output, color, quiet and call_timeout; `orchctl config show` lists them",
+            "it may set server, tls_ca, tls_cert, tls_key, tls_domain, token_file, output, color, quiet and call_timeout; `orchctl config show` lists them",
         )
     })?;
     Ok((ConfigFile { path: Some(path), found: true }, settings))
@@ -203,26 +239,8 @@ fn parse_file(text: &str) -> Result<FileSettings, String> {
 }
 
 /// The server as a URL: `host:port` gets its scheme.
-fn server_url(text: &str) -> Result<String, Failure> {
-    let bad =
-        |why: &str| Failure::usage(format!("server {text:?} {why}")).fix(format!("write it like {DEFAULT_SERVER}"));
-    let trimmed = text.trim().trim_end_matches('/');
-    let (scheme, rest) = trimmed.split_once("://").unwrap_or(("http", trimmed));
-    if rest.is_empty() {
-        return Err(bad("names no host"));
-    }
-    match scheme {
-        "http" => {}
-        "https" => return Err(bad("asks for TLS, which this version does not speak")),
-        _ => return Err(bad("has a scheme other than http")),
-    }
-    let url = format!("http://{rest}");
-    let uri: tonic::codegen::http::Uri = url.parse().map_err(|_| bad("is not a URL"))?;
-    match (uri.port_u16(), uri.path()) {
-        (Some(_), "/" | "") => Ok(url),
-        (None, "/" | "") => Err(bad("names no port")),
-        _ => Err(bad("has a path")),
-    }
+fn server_url(text: &str) -> Result<ServerUrl, Failure> {
+    text.parse().map_err(|error: UrlError| Failure::usage(format!("server {error}")))
 }
 
 #[cfg(test)]
@@ -250,7 +268,7 @@ mod tests {
     fn a_flag_beats_the_file_and_the_file_the_default() {
         let (_dir, env) = env_with_file("server: http://file:1\noutput: yaml\ncall_timeout: 5s\n");
         let settings = resolve(&["orchctl", "stats", "--server", "flag:2"], &env).unwrap();
-        assert_eq!(settings.server, Setting { value: "http://flag:2".into(), source: Source::Flag });
+        assert_eq!(settings.server, Setting { value: "http://flag:2".parse().unwrap(), source: Source::Flag });
         assert_eq!(settings.output, Setting { value: Some(Format::Yaml), source: Source::File });
         assert_eq!(settings.call_timeout(), Duration::from_secs(5));
         assert_eq!(settings.color, Setting { value: Color::Auto, source: Source::Default });
@@ -277,12 +295,15 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_host_and_port() {
-        for (text, url) in [("localhost:7", "http://localhost:7"), ("http://[::1]:7/", "http://[::1]:7")] {
-            assert_eq!(server_url(text).unwrap(), url);
-        }
-        for bad in ["", "http://", "host", "https://h:1", "ftp://h:1", "http://h:1/path", "a b:1"] {
-            assert!(server_url(bad).is_err(), "{bad}");
-        }
+    fn tls_is_for_https_only_and_a_certificate_has_its_key() {
+        let (_dir, env) = env_with_file("server: https://file:1\ntls_ca: /ca.pem\n");
+        let settings = resolve(&["orchctl", "stats", "--tls-cert", "c", "--tls-key", "k"], &env).unwrap();
+        assert_eq!(settings.tls_ca, Setting { value: Some("/ca.pem".into()), source: Source::File });
+        assert_eq!(settings.tls_cert, Setting { value: Some("c".into()), source: Source::Flag });
+        assert!(settings.dial().is_ok());
+        let half = resolve(&["orchctl", "stats", "--tls-cert", "c"], &env).unwrap();
+        assert!(half.dial().unwrap_err().to_string().contains("--tls-key"));
+        let plain = resolve(&["orchctl", "stats", "--server", "http://h:1"], &env).unwrap();
+        assert!(plain.dial().unwrap_err().to_string().contains("https://"));
     }
 }

@@ -100,7 +100,7 @@ fn a_bad_command_line_is_usage() {
         &["run"],
         &["job", "cancel"],
         &["enqueue", "q", "--payload", "{a: 1}"],
-        &["--server", "https://h:1", "stats"],
+        &["--server", "ftp://h:1", "stats"],
         &["--server", "localhost", "stats"],
         &["ledger", "cat", "--type", "job_done"],
         &[],

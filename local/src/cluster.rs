@@ -10,6 +10,7 @@ use orch_orchestrator::config::OrchestratorConfig;
 use orch_orchestrator::serve::{self, Running};
 use orch_proto::credentials::{Credentials, Identified, TokenSource};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
+use orch_transport::{ClientTls, Dial};
 use orch_worker::config::file::FileFaults;
 use orch_worker::config::{RunnerConfig, Server};
 use orch_worker::{CancellationToken, WorkerConfig, WorkerError, WorkerReport};
@@ -82,9 +83,9 @@ impl Cluster {
     /// # Errors
     /// [`LocalError::Start`] if the connection fails.
     pub async fn client(&self) -> Result<AdminServiceClient<Identified>, LocalError> {
-        let url = format!("http://{}", self.orchestrator.local_addr());
-        let channel = tonic::transport::Endpoint::from_shared(url).map_err(LocalError::start)?;
-        let channel = channel.connect().await.map_err(LocalError::start)?;
+        let server: Server = format!("http://{}", self.orchestrator.local_addr()).parse().map_err(LocalError::start)?;
+        let dial = Dial::new(server, ClientTls::default()).map_err(LocalError::start)?;
+        let channel = dial.connect().await.map_err(LocalError::start)?;
         let client = AdminServiceClient::with_interceptor(channel, self.credentials.clone());
         Ok(client.max_decoding_message_size(64 << 20))
     }

@@ -47,6 +47,8 @@ async fn serve(config: OrchestratorConfig) -> anyhow::Result<()> {
     let drain = config.drain;
     let data = config.data.clone();
     let mut signals = Signals::new().context("failed to listen for signals")?;
+    // From now on it does not end the process.
+    let mut reload = signal(SignalKind::hangup()).context("failed to listen for signals")?;
     let mut running = tokio::select! {
         started = serve::start(config) => started?,
         // Nothing was acknowledged yet: the replay can be given up at any point.
@@ -61,11 +63,18 @@ async fn serve(config: OrchestratorConfig) -> anyhow::Result<()> {
         running.local_addr(),
         data.display(),
     );
-    let drained = running.drained();
-    tokio::select! {
-        name = signals.next() => eprintln!("orchestrator: {name}: stopping; a second one ends it at once"),
-        ended = running.failed() => ended?,
-        () = drained, if drain => eprintln!("orchestrator: nothing is open any more: stopping"),
+    let mut drained = std::pin::pin!(running.drained());
+    loop {
+        tokio::select! {
+            name = signals.next() => eprintln!("orchestrator: {name}: stopping; a second one ends it at once"),
+            _ = reload.recv() => {
+                running.reload_certificates();
+                continue;
+            }
+            ended = running.failed() => ended?,
+            () = &mut drained, if drain => eprintln!("orchestrator: nothing is open any more: stopping"),
+        }
+        break;
     }
     tokio::select! {
         stopped = running.stop() => stopped?,

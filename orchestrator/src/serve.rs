@@ -4,8 +4,14 @@
 //! the index, and only then listen. Down: stop listening, end the engine after the batch that it is in, give the
 //! connections a moment to carry the last answers, close the index.
 
+mod accept;
+mod call;
+mod certificates;
+mod connection;
+mod connections;
 mod health;
 
+pub use connections::{Caps, Connections, Counts as ConnectionCounts};
 pub use health::Standing;
 
 use std::io;
@@ -13,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::middleware::from_fn_with_state;
 use orch_core::access::Secret;
 use orch_core::id::Seq;
@@ -22,15 +29,14 @@ use orch_ledger::{OpenError, OpenOptions, RecoveryReport};
 use orch_proto::DESCRIPTORS;
 use orch_proto::v1::admin_service_server::AdminServiceServer;
 use orch_proto::v1::worker_service_server::WorkerServiceServer;
+use orch_transport::{Certificates, ServerTlsError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::access::{self, Access, Auditor, Enforcement, KeyError, Keys, Unlisted, authorize};
-use crate::config::{MAX_MESSAGE_BYTES, OrchestratorConfig};
+use crate::config::{Exposed, MAX_MESSAGE_BYTES, OrchestratorConfig, exposure};
 use crate::engine::commands::admin::WaitJobs;
 use crate::engine::rollback;
 use crate::engine::{self, Clock, Engine, EngineThread, Fatal, Handle, OpenedEngine};
@@ -40,9 +46,17 @@ use crate::http::{self, Sources};
 use crate::index::{Follower, FollowerOptions, LedgerSource, directory};
 use crate::logs::JobLogs;
 
+use self::connection::Server;
+
 /// Why an orchestrator does not start. Each message names the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Others reach the address, and it is not secured.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] ServerTlsError),
     /// The address cannot be listened on.
     #[error(
         "failed to listen on {listen}: is another process there? Stop it, or choose another address with --listen \
@@ -99,9 +113,6 @@ pub enum StopError {
     /// The ledger could not be closed.
     #[error("failed to close the ledger")]
     Close(#[source] Fatal),
-    /// The server ended by itself.
-    #[error("the server failed")]
-    Server(#[source] tonic::transport::Error),
     /// A part of the server panicked.
     #[error("the server panicked")]
     Panic(#[source] tokio::task::JoinError),
@@ -129,7 +140,9 @@ pub struct Running {
     started: Started,
     engine: EngineThread,
     index: Follower,
-    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    server: JoinHandle<()>,
+    certificates: Option<Arc<Certificates>>,
+    connections: Arc<Connections>,
     auditor: Auditor,
     /// Ends long streams and the acceptance of connections.
     stopping: CancellationToken,
@@ -151,6 +164,9 @@ const INDEX_PACE: Duration = Duration::from_millis(100);
 /// [`StartError`].
 pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     access::check_table(&[DESCRIPTORS, HEALTH, REFLECTION], &http::ROUTES)?;
+    // Without TLS there is no need to open the ledger; whether it has tokens shows later.
+    may_listen(&config, true)?;
+    let certificates = config.tls.clone().map(Certificates::open).transpose()?.map(Arc::new);
     let socket = reserve(config.listen)?;
     let clock = Clock::default();
     let (mut opened, started) = open(&config, clock.clone()).await?;
@@ -161,6 +177,12 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     if config.enforcement == Enforcement::Strict && bootstrap.is_none() && opened.engine.state().tokens().is_empty() {
         return Err(StartError::NoToken);
     }
+    let authenticates = match config.enforcement {
+        Enforcement::Strict => true,
+        Enforcement::Auto => bootstrap.is_some() || !opened.engine.state().tokens().is_empty(),
+        Enforcement::Warn | Enforcement::Off => false,
+    };
+    may_listen(&config, authenticates)?;
     let data = config.data.clone();
     let engine = engine::spawn(opened.engine, clock).map_err(StartError::Thread)?;
     let handle = engine.handle.clone();
@@ -184,10 +206,17 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after, keys);
     let standing = health::watch(handle.clone(), stopping.clone()).await;
-    let sources = Sources { handle, index: index.index(), data, standing };
-    let server = server(&about.config, access, admin, workers, sources, listener, stopping.clone()).await?;
+    let connections = Connections::new(caps(&about.config));
+    let sources = Sources { handle, index: index.index(), data, standing, connections: Arc::clone(&connections) };
+    let routes = routes(access, admin, workers, sources).await?;
+    if let Some(certificates) = &certificates {
+        certificates::watch(Arc::clone(certificates), stopping.clone());
+    }
+    let shared = Arc::new(Server::new(&about.config, certificates.clone()));
+    let door = accept::accept(listener, routes, shared, Arc::clone(&connections), stopping.clone());
+    let server = tokio::spawn(door);
     tracing::info!(%local_addr, ledger = %started.ledger, epoch = started.epoch, seq = started.seq, "the orchestrator listens");
-    Ok(Running { local_addr, started, engine, index, server, auditor, stopping })
+    Ok(Running { local_addr, started, engine, index, server, auditor, certificates, connections, stopping })
 }
 
 impl Running {
@@ -216,10 +245,23 @@ impl Running {
     /// # Errors
     /// [`StopError`].
     pub async fn failed(&mut self) -> Result<(), StopError> {
-        match (&mut self.server).await {
-            Ok(ended) => ended.map_err(StopError::Server),
-            Err(error) => Err(StopError::Panic(error)),
+        (&mut self.server).await.map_err(StopError::Panic)
+    }
+
+    /// Takes up the certificates' files as they are now. Whether they are good; the log says more.
+    pub fn reload_certificates(&self) -> bool {
+        match &self.certificates {
+            Some(certificates) => certificates::reload(certificates),
+            None => {
+                tracing::info!("there are no certificates to load anew: TLS is not spoken");
+                true
+            }
         }
+    }
+
+    /// Who is connected.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Waits until nothing is open any more: queued, delayed, blocked or leased.
@@ -243,7 +285,17 @@ impl Running {
     /// # Errors
     /// [`StopError`]; nothing that was acknowledged is lost by it.
     pub async fn stop(self) -> Result<(), StopError> {
-        let Self { local_addr: _, started: _, engine, index, mut server, auditor, stopping } = self;
+        let Self {
+            local_addr: _,
+            started: _,
+            engine,
+            index,
+            mut server,
+            auditor,
+            certificates: _,
+            connections: _,
+            stopping,
+        } = self;
         stopping.cancel();
         auditor.flush().await;
         let closed = tokio::task::spawn_blocking(move || engine.stop()).await.map_err(StopError::Panic)?;
@@ -328,16 +380,8 @@ fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The server on one port: both services, health, reflection, probes and metrics, with every limit set.
-async fn server(
-    config: &OrchestratorConfig,
-    access: Access,
-    admin: Admin,
-    workers: Workers,
-    sources: Sources,
-    listener: TcpListener,
-    stopping: CancellationToken,
-) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
+/// What is served on the one port: both services, health, reflection, probes and metrics.
+async fn routes(access: Access, admin: Admin, workers: Workers, sources: Sources) -> Result<Router, StartError> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(HEALTH)
@@ -349,25 +393,44 @@ async fn server(
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES));
     let routes = http::routes(grpc.into_axum_router(), sources);
-    let routes = Routes::from(routes.layer(from_fn_with_state(access, authorize)));
-    let router = Server::builder()
-        // Probes and Prometheus speak HTTP/1.
-        .accept_http1(true)
-        .max_concurrent_streams(config.max_streams)
-        // More streams that a peer opens only to reset them than this, and its connection is closed.
-        .http2_max_pending_accept_reset_streams(Some(64))
-        .http2_max_local_error_reset_streams(Some(256))
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .http2_max_header_list_size(16 << 10)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(8 << 20)
-        // Long polls end after a minute; nothing else takes so long before its first answer.
-        .timeout(Duration::from_secs(120))
-        .add_routes(routes);
-    let stopped = stopping.cancelled_owned();
-    // The builder's options for sockets hold only for those that it binds itself. Without "no delay" every small answer
-    // waits 40 ms for the peer's delayed acknowledgement.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
-    Ok(tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped)))
+    Ok(routes.layer(from_fn_with_state(access, authorize)))
+}
+
+/// Refuses an address that others reach and that is not secured, unless the operator insists; then it is said aloud.
+/// `tokens`: whether callers must show one.
+fn may_listen(config: &OrchestratorConfig, tokens: bool) -> Result<(), StartError> {
+    match exposure(config.listen, config.tls.is_some(), tokens || config.demands_certificates()) {
+        Ok(()) => Ok(()),
+        Err(exposed) if config.insecure => {
+            tracing::warn!(
+                "INSECURE: {exposed}. It was accepted with --insecure: whoever reaches this address can do \
+                everything, and read everything on its way"
+            );
+            Ok(())
+        }
+        Err(exposed) => Err(exposed.into()),
+    }
+}
+
+/// File descriptors that are kept for the ledger, the index and the logs, whatever stands at the door.
+const KEPT_FILES: u64 = 256;
+
+/// The caps of the configuration, within what the system allows this process.
+fn caps(config: &OrchestratorConfig) -> Caps {
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let (all, per_address) = (size(config.max_connections), size(config.max_connections_per_address));
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let room = allowed.map_or(usize::MAX, |files| {
+        // Of few files, half are kept.
+        usize::try_from(files - KEPT_FILES.min(files / 2)).unwrap_or(usize::MAX)
+    });
+    if room < all {
+        tracing::warn!(
+            max_connections = all,
+            room,
+            "fewer connections than configured: raise the limit on open files \
+            (ulimit -n)"
+        );
+    }
+    Caps { all: all.min(room), per_address }
 }

@@ -8,12 +8,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("orch-zeta", &[]),
     ("orch-ledger", &["orch-core"]),
     ("orch-proto", &["orch-core"]),
-    ("orch-orchestrator", &["orch-core", "orch-ledger", "orch-proto"]),
-    ("orch-worker", &["orch-core", "orch-proto", "orch-zeta"]),
+    ("orch-transport", &[]),
+    ("orch-orchestrator", &["orch-core", "orch-ledger", "orch-proto", "orch-transport"]),
+    ("orch-worker", &["orch-core", "orch-proto", "orch-transport", "orch-zeta"]),
     ("orch-compactor", &["orch-core", "orch-ledger"]),
     ("compactor", &["orch-compactor", "orch-core", "orch-ledger"]),
-    ("orch-local", &["orch-compactor", "orch-core", "orch-ledger", "orch-orchestrator", "orch-proto", "orch-worker"]),
-    ("orchctl", &["orch-compactor", "orch-core", "orch-ledger", "orch-local", "orch-proto"]),
+    (
+        "orch-local",
+        &[
+            "orch-compactor",
+            "orch-core",
+            "orch-ledger",
+            "orch-orchestrator",
+            "orch-proto",
+            "orch-transport",
+            "orch-worker",
+        ],
+    ),
+    ("orchctl", &["orch-compactor", "orch-core", "orch-ledger", "orch-local", "orch-proto", "orch-transport"]),
 ];
 
 /// Crates that look at the system from outside and may depend on all of it.

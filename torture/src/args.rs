@@ -92,6 +92,29 @@ pub enum Torture {
     ///
     /// Promised: no lease ends by that. Reported: latencies of heartbeats, time until all are back.
     Stampede(Stampede),
+
+    /// Rapid resets, a flood of connections, slow connections, no file descriptor left.
+    ///
+    /// Promised: a well-behaved client's calls over a standing connection all succeed, slow and abusive peers are cut, new
+    /// clients are served as soon as it is over. Reported: latencies against those of quiet, time until recovery.
+    HostileClients(HostileClients),
+}
+
+/// Sizes of `hostile-clients`.
+#[derive(Debug, Args)]
+pub struct HostileClients {
+    /// Slow connections at once.
+    #[arg(long, default_value_t = 200)]
+    pub slow: usize,
+    /// Connections of the flood at once; there is room for half of them.
+    #[arg(long, default_value_t = 400)]
+    pub flood: usize,
+    /// How long each of the others lasts.
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub time: Duration,
+    /// Everything under TLS, with certificates on both sides.
+    #[arg(long)]
+    pub tls: bool,
 }
 
 /// Sizes of `disk`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Times of calls.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
@@ -15,6 +15,13 @@ impl Latencies {
     /// Takes those of another.
     pub fn absorb(&mut self, other: Self) {
         self.0.extend(other.0);
+    }
+
+    /// The time that 99 of 100 calls kept.
+    pub fn p99(&self) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() * 99 / 100).or(sorted.last()).copied().unwrap_or_default()
     }
 
     /// `p50 1ms, p99 7ms of 1234`.

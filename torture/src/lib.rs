@@ -13,6 +13,7 @@ pub mod client;
 pub mod dice;
 pub mod disk;
 pub mod error;
+pub mod hostile;
 pub mod kill;
 pub mod latency;
 pub mod overload;

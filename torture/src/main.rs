@@ -8,7 +8,7 @@ use clap::Parser as _;
 use orch_torture::binaries::Binaries;
 use orch_torture::report::Progress;
 use orch_torture::work::Work;
-use orch_torture::{Report, TortureError, calls, disk, kill, overload, pause, rollback, stampede, writers};
+use orch_torture::{Report, TortureError, calls, disk, hostile, kill, overload, pause, rollback, stampede, writers};
 use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Command, Torture};
@@ -70,6 +70,7 @@ fn name(torture: &Torture) -> &'static str {
         Torture::Writers(_) => "writers",
         Torture::Overload(_) => "overload",
         Torture::Stampede(_) => "stampede",
+        Torture::HostileClients(_) => "hostile-clients",
     }
 }
 
@@ -115,6 +116,10 @@ async fn run(command: &Command, work: &Work) -> Result<Report, TortureError> {
         Torture::Stampede(args::Stampede { workers, quiet, heartbeat }) => {
             let options = stampede::Options { workers: *workers, quiet: *quiet, heartbeat: *heartbeat, seed };
             stampede::run(&binaries, folder, &options, &progress).await
+        }
+        Torture::HostileClients(args::HostileClients { slow, flood, time, tls }) => {
+            let options = hostile::Options { slow: *slow, flood: *flood, time: *time, tls: *tls };
+            hostile::run(&binaries, folder, &options, &progress).await
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use orch_proto::v1;
 use orch_proto::v1::admin_service_client::AdminServiceClient;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
-use tonic::transport::{Channel, Endpoint};
+use orch_transport::{ClientTls, Dial, Pace, ServerUrl};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::TortureError;
@@ -32,10 +33,10 @@ pub const CONTRACT: &str = r#"{
 /// # Errors
 /// As the transport says.
 pub async fn connect(url: &str) -> Result<Channel, Status> {
-    let endpoint =
-        Endpoint::from_shared(url.to_owned()).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let endpoint = endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
-    endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))
+    let wrong = |error: &dyn std::error::Error| Status::invalid_argument(error.to_string());
+    let server: ServerUrl = url.parse().map_err(|error| wrong(&error))?;
+    let dial = Dial::new(server, ClientTls::default()).map_err(|error| wrong(&error))?;
+    dial.pace(Pace::Quiet).connect().await.map_err(|error| Status::unavailable(error.to_string()))
 }
 
 /// A client for what people do.

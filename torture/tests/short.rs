@@ -7,7 +7,7 @@ use std::time::Duration;
 use orch_torture::binaries::Binaries;
 use orch_torture::report::Progress;
 use orch_torture::work::Work;
-use orch_torture::{Report, TortureError, calls, kill, overload, pause, rollback, stampede, writers};
+use orch_torture::{Report, TortureError, calls, hostile, kill, overload, pause, rollback, stampede, writers};
 
 /// Runs a torture in a folder of its own, which is kept if it finds anything.
 fn torture<F>(title: &str, run: impl FnOnce(Binaries, PathBuf, Progress) -> F) -> Report
@@ -84,4 +84,23 @@ fn workers_that_come_back_all_at_once_keep_their_leases() {
     torture("stampede", |binaries, folder, progress| async move {
         stampede::run(&binaries, &folder, &options, &progress).await
     });
+}
+
+fn hostile_clients(tls: bool) {
+    let options = hostile::Options { slow: 100, flood: 300, time: Duration::from_secs(2), tls };
+    let title = if tls { "hostile-tls" } else { "hostile" };
+    let report = torture(title, |binaries, folder, progress| async move {
+        hostile::run(&binaries, &folder, &options, &progress).await
+    });
+    assert_eq!(report.get("slow connections"), Some("100"));
+}
+
+#[test]
+fn hostile_clients_are_cut_and_good_ones_served() {
+    hostile_clients(false);
+}
+
+#[test]
+fn hostile_clients_are_cut_and_good_ones_served_under_tls() {
+    hostile_clients(true);
 }

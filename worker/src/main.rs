@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use orch_core::access::Secret;
 use orch_core::id::WorkerId;
 use orch_core::resource::{Pool, PoolError, ResourceName};
+use orch_core::text::one_line;
 use orch_proto::credentials::{self, TokenError};
+use orch_transport::ClientTls;
 use orch_worker::config::Server;
 use orch_worker::config::file::{self, LogFormat};
 use orch_worker::config::merge::{Effective, Settings, merge};
@@ -33,9 +35,12 @@ Examples:
   Mine zeta zeros with two jobs at once, for an orchestrator on this machine:
     worker --server http://127.0.0.1:50051 --slots 2
 
+  Over TLS, with a certificate of its own:
+    worker --server https://orch.example.org:50051 --tls-ca ca.pem --tls-cert worker.pem --tls-key worker-key.pem
+
   Run your own programs: write them into a file, check it, start:
     cat > worker.yaml <<END
-    server: http://orch.example.org:50051
+    server: https://orch.example.org:50051
     kinds:
       thumbs: {runner: command, argv: [python3, thumbs.py], timeout: 60s}
       model:  {runner: serve, argv: [python3, model.py], start_timeout: 5m}
@@ -60,6 +65,18 @@ struct Flags {
     /// Where the orchestrator is; several addresses are tried in turn
     #[arg(long, env = "ORCH_SERVER", value_name = "URL[,URL]", value_delimiter = ',', global = true)]
     server: Vec<Server>,
+    /// The authorities of the orchestrator's certificate, as PEM [default: those that this machine trusts]
+    #[arg(long, env = "ORCH_TLS_CA", value_name = "FILE", global = true)]
+    tls_ca: Option<PathBuf>,
+    /// The certificate that this worker shows, as PEM
+    #[arg(long, env = "ORCH_TLS_CERT", value_name = "FILE", global = true)]
+    tls_cert: Option<PathBuf>,
+    /// Its key, as PEM
+    #[arg(long, env = "ORCH_TLS_KEY", value_name = "FILE", global = true)]
+    tls_key: Option<PathBuf>,
+    /// The name in the orchestrator's certificate, if it is not the one in the address
+    #[arg(long, env = "ORCH_TLS_DOMAIN", value_name = "NAME", global = true)]
+    tls_domain: Option<String>,
     /// Jobs at once [default: the number of CPUs]
     #[arg(long, env = "ORCH_WORKER_SLOTS", value_name = "N", global = true)]
     slots: Option<NonZeroUsize>,
@@ -179,6 +196,10 @@ fn hwdetect(format: Format) -> anyhow::Result<()> {
 fn settings(flags: Flags) -> anyhow::Result<Effective> {
     let Flags {
         server,
+        tls_ca,
+        tls_cert,
+        tls_key,
+        tls_domain,
         slots,
         config,
         name,
@@ -191,6 +212,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         log_level,
         log_format,
     } = flags;
+    let tls = ClientTls { ca: tls_ca, cert: tls_cert, key: tls_key, domain: tls_domain };
     if let Some(level) = &log_level {
         file::level(level).map_err(|message| Usage(format!("--log-level: {message}")))?;
     }
@@ -201,6 +223,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
     let token = token_of_environment().map_err(|error| Usage(error.to_string()))?;
     let settings = Settings {
         servers: server,
+        tls,
         slots,
         name,
         grace,
@@ -252,13 +275,33 @@ fn work(settings: Effective) -> anyhow::Result<()> {
 
 fn start_log(settings: &Effective) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.log_level).context("the log level is not sound")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_ansi(std::io::stderr().is_terminal());
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
     match settings.log_format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_writer(move || Lines { colours }).with_target(false).init(),
+        LogFormat::Json => log.with_writer(std::io::stderr).json().init(),
     }
     Ok(())
+}
+
+/// Writes each event to standard error as one line, whatever an orchestrator or a runner put into it.
+struct Lines {
+    colours: bool,
+}
+
+impl std::io::Write for Lines {
+    /// An event comes whole, with the newline that ends it.
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let mut line = one_line(text.strip_suffix('\n').unwrap_or(&text), self.colours).into_owned();
+        line.push('\n');
+        std::io::stderr().write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 /// The first signal drains, the second ends at once.

@@ -4,6 +4,7 @@
 //! shows that it is no good any more. Then this task registers again, with the next server of the list and a growing
 //! wait, presents the leases that the worker still works on, and learns which of them were lost meanwhile.
 
+use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,8 +15,9 @@ use orch_proto::credentials::Identified;
 use orch_proto::error::{Reason, WireError};
 use orch_proto::v1;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
+use orch_transport::{Dial, DialError, tls_refusal};
 use tokio::sync::watch;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Server;
@@ -190,7 +192,7 @@ fn is_final(code: tonic::Code) -> bool {
 }
 
 async fn register_with(worker: &Worker, server: &Server, generation: u64) -> Result<Connected, tonic::Status> {
-    let channel = connect(server).await?;
+    let channel = connect(worker, server).await?;
     let client = WorkerServiceClient::with_interceptor(channel, worker.credentials.clone());
     let mut client = client.max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (ledger, response) = loop {
@@ -243,16 +245,15 @@ fn size(told: u32, default: usize) -> usize {
     if told == 0 { default } else { told as usize }
 }
 
-async fn connect(server: &Server) -> Result<Channel, tonic::Status> {
-    let endpoint = Endpoint::from_shared(server.as_str().to_owned())
-        .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?
-        .connect_timeout(CALL_TIMEOUT)
-        .tcp_nodelay(true)
-        // A peer that vanished without a word is noticed within 20 s, also while a long poll waits.
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true);
-    endpoint.connect().await.map_err(|error| tonic::Status::unavailable(chain(&error)))
+async fn connect(worker: &Worker, server: &Server) -> Result<Channel, tonic::Status> {
+    // The settings were checked with the configuration; the files are read now, and may be no good now.
+    let dial = Dial::new(server.clone(), worker.config.tls.clone());
+    let dial = dial.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
+    dial.within(CALL_TIMEOUT).connect().await.map_err(|error| match error {
+        // Our own files: another try finds the same ones.
+        DialError::Settings(_) => tonic::Status::invalid_argument(chain(&error)),
+        _ => tonic::Status::unavailable(chain(&error)),
+    })
 }
 
 fn registration(worker: &Worker) -> v1::RegisterWorkerRequest {
@@ -294,6 +295,9 @@ pub(crate) fn with_timeout<T>(message: T, limit: Duration) -> tonic::Request<T> 
 
 /// A status in words: the message, or the code if there is none.
 pub(crate) fn told(status: &tonic::Status) -> String {
+    if let Some(refusal) = status.source().and_then(tls_refusal) {
+        return refusal;
+    }
     if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
 }
 

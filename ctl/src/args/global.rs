@@ -10,13 +10,29 @@ use serde::Deserialize;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct GlobalArgs {
-    /// The orchestrator [default: http://127.0.0.1:50051]
+    /// The orchestrator; https:// for TLS [default: http://127.0.0.1:50051]
     #[arg(long, global = true, value_name = "URL", env = "ORCH_SERVER", hide_env_values = true)]
     pub server: Option<String>,
 
     /// A file with the token to show; or put the token into ORCH_TOKEN
     #[arg(long, global = true, value_name = "FILE", env = "ORCH_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
+
+    /// The authorities of the server's certificate, as PEM [default: those that this machine trusts]
+    #[arg(long, global = true, value_name = "FILE", env = "ORCH_TLS_CA", hide_env_values = true)]
+    pub tls_ca: Option<PathBuf>,
+
+    /// The certificate that orchctl shows, as PEM
+    #[arg(long, global = true, value_name = "FILE", env = "ORCH_TLS_CERT", hide_env_values = true)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its key, as PEM
+    #[arg(long, global = true, value_name = "FILE", env = "ORCH_TLS_KEY", hide_env_values = true)]
+    pub tls_key: Option<PathBuf>,
+
+    /// The name in the server's certificate, if it is not the one in the address
+    #[arg(long, global = true, value_name = "NAME", env = "ORCH_TLS_DOMAIN", hide_env_values = true)]
+    pub tls_domain: Option<String>,
 
     /// How to print results
     #[arg(short, long, global = true, value_name = "FORMAT", env = "ORCH_OUTPUT", hide_env_values = true)]

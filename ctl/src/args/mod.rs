@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod backup;
+mod cert;
 mod compact;
 mod global;
 mod jobs;
@@ -18,6 +19,7 @@ pub use admin::{
     StateExportArgs, StatsArgs, TopArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
 };
 pub use backup::{BackupArgs, RestoreArgs};
+pub use cert::{CertCommand, CertDevArgs};
 pub use compact::CompactArgs;
 pub use global::{Color, Format, GlobalArgs};
 pub use jobs::{
@@ -65,6 +67,7 @@ Examples:
   orchctl job list --state failed                what failed, and why
   orchctl ledger verify /var/lib/orch            check every byte of a ledger
   orchctl token create ci --role submitter       let somebody in
+  orchctl cert dev certs --name orch.example.org certificates to try TLS with
   orchctl backup --to /backup/orch               a verified copy of the ledger, or an extension of one
 
 Settings: a flag beats its ORCH_* variable, which beats the file ~/.config/orch/orchctl.yaml (or ORCH_CTL_CONFIG).
@@ -121,13 +124,16 @@ pub enum Command {
     State(StateCommand),
     ImportLegacy(ImportLegacyArgs),
     Compact(CompactArgs),
+    /// Make certificates for TLS
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// The settings in force
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Check the cluster from here and say what to fix
     #[command(
-        long_about = "Check the cluster from here and say what to fix.\n\nLooks at: whether the server answers, \
-            versions, whether the ledger can be written, stale workers, queues whose jobs no worker can run, paused \
+        long_about = "Check the cluster from here and say what to fix.\n\nLooks at: whether the server answers, who \
+            can reach it, versions, whether the ledger can be written, stale workers, queues whose jobs no worker can run, paused \
             queues, failed jobs, the index, and the clocks of both machines. Ends with 1 if something is broken \
             (a warning is not)."
     )]

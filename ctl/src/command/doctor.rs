@@ -1,7 +1,10 @@
 //! `orchctl doctor`: what is wrong, seen from here, and what to do about it.
 
+use std::net::SocketAddr;
+
 use orch_core::time::{Span, Timestamp};
 use orch_proto::v1;
+use serde::Deserialize;
 
 use super::{stats, worker};
 use crate::context::Context;
@@ -21,9 +24,9 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     let client = match context.connect().await {
         Ok(client) => client,
         Err(failure) => {
-            let how = crate::exit::how_to_reach(&server);
-            let check = Check::problem("server", format!("no orchestrator answers at {server}"), how);
-            context.print(&DoctorView { server, checks: vec![check] })?;
+            let how = failure.how().unwrap_or("correct what it says").to_owned();
+            let check = Check::problem("server", failure.what().to_owned(), how);
+            context.print(&DoctorView { server: server.to_string(), checks: vec![check] })?;
             return Err(Failure::silent(failure.exit));
         }
     };
@@ -35,6 +38,7 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     let workers = worker::list(&client, String::new()).await?;
     let mut checks = vec![
         Check::ok("server", format!("{server} answers: host {}, pid {}, data {}", info.host, info.pid, info.data_dir)),
+        exposure(&info.config_json, server.tls()),
         version(&info.version),
         clock(asked_at, answered_at, Timestamp(info.now_unix_ms)),
         ledger(&stats),
@@ -42,9 +46,35 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     ];
     checks.extend(worker_checks(&stats, &workers));
     checks.extend(queue_checks(&stats, &workers));
-    let view = DoctorView { server, checks };
+    let view = DoctorView { server: server.to_string(), checks };
     context.print(&view)?;
     Ok(if view.broken() { Exit::Error } else { Exit::Done })
+}
+
+/// What of the server's configuration says who can reach it. Other versions may say more, or less.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reachable {
+    listen: String,
+    insecure: bool,
+    tls: Option<serde::de::IgnoredAny>,
+}
+
+/// Whether strangers can get at the server.
+fn exposure(config: &str, over_tls: bool) -> Check {
+    let Reachable { listen, insecure, tls } = serde_json::from_str(config).unwrap_or_default();
+    let far = listen.parse().is_ok_and(|listen: SocketAddr| !listen.ip().to_canonical().is_loopback());
+    match (far, insecure, tls.is_some()) {
+        (true, true, _) => Check::problem(
+            "exposure",
+            format!("INSECURE: it listens on {listen} with --insecure: whoever reaches it can do everything"),
+            "give it TLS and authentication (docs/tls.md), and take --insecure away",
+        ),
+        (true, false, _) => Check::ok("exposure", format!("{listen}, with TLS and authentication")),
+        (false, _, true) => Check::ok("exposure", format!("{listen}, this machine only, with TLS")),
+        (false, _, false) if over_tls => Check::ok("exposure", format!("{listen}, behind something that speaks TLS")),
+        (false, _, false) => Check::ok("exposure", format!("{listen}, this machine only, without TLS")),
+    }
 }
 
 fn version(theirs: &str) -> Check {
@@ -179,6 +209,18 @@ mod tests {
         assert_eq!(check(12_000), CheckStatus::Ok);
         assert_eq!(check(5_000), CheckStatus::Warning);
         assert_eq!(check(200_000), CheckStatus::Problem);
+    }
+
+    #[test]
+    fn an_open_door_is_a_problem() {
+        let check = |listen: &str, insecure: bool| {
+            let config = format!("{{\"listen\":\"{listen}\",\"insecure\":{insecure},\"tls\":null,\"more\":1}}");
+            exposure(&config, false)
+        };
+        assert_eq!(check("127.0.0.1:1", true).status, CheckStatus::Ok);
+        assert_eq!(check("0.0.0.0:1", true).status, CheckStatus::Problem);
+        assert!(check("0.0.0.0:1", true).found.contains("INSECURE"));
+        assert_eq!(check("0.0.0.0:1", false).status, CheckStatus::Ok);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What each command does, one idea a file. A command reads its input, asks the server or a file, and prints a view.
 
 mod backup;
+mod cert;
 mod compact;
 mod completion;
 mod config;
@@ -120,6 +121,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::State(command) => state::run(context, command).await,
         Command::ImportLegacy(args) => legacy::run(context, args).await,
         Command::Compact(args) => compact::run(context, args).await,
+        Command::Cert(command) => cert::run(context, command),
         Command::Config(command) => config::run(context, &command),
         Command::Doctor => doctor::run(context).await,
         Command::Completion(args) => completion::run(&args),

@@ -5,6 +5,7 @@
 
 mod access;
 mod backup;
+mod cert;
 mod compact;
 mod contract;
 pub(crate) mod doctor;
@@ -30,6 +31,7 @@ mod worker;
 
 pub use access::{AuditView, TokenMadeView, TokenRevokedView, TokensView, WhoView};
 pub use backup::{BackupView, RestoreView};
+pub use cert::CertsView;
 pub use compact::CompactView;
 pub use contract::{ContractView, ContractsView};
 pub use doctor::{Check, DoctorView};

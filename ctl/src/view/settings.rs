@@ -1,5 +1,7 @@
 //! The settings in force.
 
+use std::path::PathBuf;
+
 use orch_proto::credentials::TokenSource;
 use serde::Serialize;
 
@@ -29,13 +31,21 @@ impl From<&Settings> for SettingsView {
         fn line<T>(setting: &'static str, from: &Setting<T>, value: String) -> SettingView {
             SettingView { setting, value, source: from.source.to_string() }
         }
-        let Settings { server, token, output, color, quiet, call_timeout, file } = settings;
+        let path = |setting: &Setting<Option<PathBuf>>, none: &str| {
+            setting.value.as_ref().map_or_else(|| none.to_owned(), |path| path.display().to_string())
+        };
+        let Settings { server, token, tls_ca, tls_cert, tls_key, tls_domain, output, color, quiet, call_timeout, file } =
+            settings;
         Self {
             file: file.path.as_ref().map(|path| path.display().to_string()),
             file_found: file.found,
             settings: vec![
-                line("server", server, server.value.clone()),
+                line("server", server, server.value.to_string()),
                 line("token_file", token, token_in_words(&token.value)),
+                line("tls_ca", tls_ca, path(tls_ca, "what this machine trusts")),
+                line("tls_cert", tls_cert, path(tls_cert, "none")),
+                line("tls_key", tls_key, path(tls_key, "none")),
+                line("tls_domain", tls_domain, tls_domain.value.clone().unwrap_or_else(|| "of the address".into())),
                 line("output", output, output.value.map_or("table", |format| format.name()).to_owned()),
                 line("color", color, color.value.name().to_owned()),
                 line("quiet", quiet, quiet.value.to_string()),

@@ -14,9 +14,9 @@ use orch_core::digest::Digest;
 use orch_core::time::Timestamp;
 use orch_proto::credentials::SESSION;
 use orch_proto::error::{Reason, WireError};
+use orch_transport::Peer;
 use tokio::sync::watch;
 use tonic::Status;
-use tonic::transport::server::TcpConnectInfo;
 
 use super::Auditor;
 use super::caller::{Caller, Identity};
@@ -152,7 +152,7 @@ impl Access {
 /// Lets a request pass, with its [`Caller`], or refuses it.
 pub async fn authorize(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let entry = table::find(request.uri().path()).unwrap_or(&UNKNOWN);
-    let from = request.extensions().get::<TcpConnectInfo>().and_then(|info| info.remote_addr).map(|peer| peer.ip());
+    let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
     let (caller, unknown) = access.caller(request.headers(), entry, from);
     if let Some(error) = unknown.or_else(|| caller.lacks(entry.need)) {
         let reason = error.reason.as_str();

@@ -10,7 +10,8 @@ use super::{ConfigError, FileError, Layer, OrchestratorConfig};
 const EXAMPLES: &str = "\
 Examples:
   orchestrator --data /var/lib/orch                     listen on 127.0.0.1:50051
-  orchestrator --data /var/lib/orch --listen 0.0.0.0:50051
+  orchestrator --data /var/lib/orch --listen 0.0.0.0:50051 --tls-cert server.pem --tls-key server-key.pem \
+      --tls-client-ca ca.pem                            for other machines: they need a certificate (docs/tls.md)
   ORCH_LOG_FORMAT=json orchestrator --config orch.yaml  settings from a file
   orchestrator --data /var/lib/orch --drain             exit 0 once every job has ended
   orchestrator --config orch.yaml --print-config        show the settings in force, and stop
@@ -19,8 +20,11 @@ Examples:
 A setting is looked for as a flag, then as the environment variable beside it, then in the file, whose keys are the
 flags' names with underscores (data, listen, stale_after, ...). Unknown keys and bad values are errors.
 
+What other machines reach must have TLS and authentication; without them only 127.0.0.1 and ::1 are listened on, unless
+--insecure is given. `orchctl cert dev DIR` makes certificates to try it with.
+
 Signals: SIGTERM or Ctrl-C finishes what is under way, closes the ledger and exits 0; a second one ends at once, which
-loses nothing that was acknowledged.
+loses nothing that was acknowledged. SIGHUP loads the certificates anew at once.
 
 Then start workers with `worker --server http://ADDR` and give them work with `orchctl submit -f FILE`.";
 
@@ -46,6 +50,27 @@ pub struct Args {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:50051].
     #[arg(long, env = "ORCH_LISTEN", value_name = "ADDR:PORT")]
     listen: Option<String>,
+
+    /// Listen on an address that other machines reach without TLS or without authentication: everybody there can then do
+    /// everything, and read everything on its way.
+    #[arg(long, env = "ORCH_INSECURE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    insecure: Option<bool>,
+
+    /// Speak TLS with this certificate: a PEM file, with those that lead to its authority. Loaded anew when it changes.
+    #[arg(long, env = "ORCH_SERVER_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of the certificate, as PEM.
+    #[arg(long, env = "ORCH_SERVER_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+
+    /// Clients have to show a certificate that an authority of this PEM file signed.
+    #[arg(long, env = "ORCH_SERVER_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+
+    /// Whether they must: required or optional [default: required].
+    #[arg(long, env = "ORCH_SERVER_TLS_CLIENT_AUTH", value_name = "HOW")]
+    tls_client_auth: Option<String>,
 
     /// A worker that is silent for longer counts as lost, and its jobs go to others [default: 2m].
     #[arg(long, env = "ORCH_STALE_AFTER", value_name = "TIME")]
@@ -82,6 +107,38 @@ pub struct Args {
     /// off until then [default: auto].
     #[arg(long, env = "ORCH_ENFORCEMENT", value_name = "WORD")]
     enforcement: Option<String>,
+
+    /// The most connections; less if fewer files may be open [default: 16384].
+    #[arg(long, env = "ORCH_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<u32>,
+
+    /// The most connections of one address, or of one /64 of IPv6 [default: 10240].
+    #[arg(long, env = "ORCH_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    max_connections_per_address: Option<u32>,
+
+    /// The largest header of a call [default: 16384].
+    #[arg(long, env = "ORCH_MAX_HEADER_BYTES", value_name = "BYTES")]
+    max_header_bytes: Option<u32>,
+
+    /// A connection that has asked nothing for so long after it was opened is closed [default: 10s].
+    #[arg(long, env = "ORCH_FIRST_CALL_TIMEOUT", value_name = "TIME")]
+    first_call_timeout: Option<String>,
+
+    /// How long a call may take until its answer begins [default: 2m].
+    #[arg(long, env = "ORCH_CALL_TIMEOUT_LIMIT", value_name = "TIME")]
+    call_timeout: Option<String>,
+
+    /// A connection over which nothing is under way for so long is closed [default: 15m].
+    #[arg(long, env = "ORCH_IDLE_TIMEOUT", value_name = "TIME")]
+    idle_timeout: Option<String>,
+
+    /// How often a peer is asked whether it is still there [default: 30s].
+    #[arg(long, env = "ORCH_KEEPALIVE_INTERVAL", value_name = "TIME")]
+    keepalive_interval: Option<String>,
+
+    /// How long it may take to say so [default: 20s].
+    #[arg(long, env = "ORCH_KEEPALIVE_TIMEOUT", value_name = "TIME")]
+    keepalive_timeout: Option<String>,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,orch_orchestrator=debug [default: info].
     #[arg(long, env = "ORCH_LOG_LEVEL", value_name = "FILTER")]
@@ -133,6 +190,11 @@ impl Args {
             print_config: _,
             data,
             listen,
+            insecure,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            tls_client_auth,
             stale_after,
             drain,
             segment_bytes,
@@ -141,6 +203,14 @@ impl Args {
             max_streams,
             bootstrap_token_file,
             enforcement,
+            max_connections,
+            max_connections_per_address,
+            max_header_bytes,
+            first_call_timeout,
+            call_timeout,
+            idle_timeout,
+            keepalive_interval,
+            keepalive_timeout,
             log_level,
             log_format,
             log_file,
@@ -150,6 +220,11 @@ impl Args {
         let flags = Layer {
             data,
             listen,
+            insecure,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            tls_client_auth,
             stale_after,
             drain,
             segment_bytes,
@@ -159,6 +234,14 @@ impl Args {
             bootstrap_token_file,
             bootstrap_token: token_of_environment(),
             enforcement,
+            max_connections,
+            max_connections_per_address,
+            max_header_bytes,
+            first_call_timeout,
+            call_timeout,
+            idle_timeout,
+            keepalive_interval,
+            keepalive_timeout,
             log_level,
             log_format,
             log_file,

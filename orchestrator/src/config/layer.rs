@@ -8,6 +8,7 @@ use orch_core::time::Span;
 use orch_proto::credentials::{TokenError, read_token};
 use serde::Deserialize;
 
+use super::tls::TlsSettings;
 use super::{LogFormat, OrchestratorConfig};
 use crate::access::Enforcement;
 
@@ -19,6 +20,16 @@ pub struct Layer {
     pub data: Option<PathBuf>,
     /// See [`OrchestratorConfig::listen`].
     pub listen: Option<String>,
+    /// See [`OrchestratorConfig::insecure`].
+    pub insecure: Option<bool>,
+    /// See [`OrchestratorConfig::tls`].
+    pub tls_cert: Option<PathBuf>,
+    /// See [`OrchestratorConfig::tls`].
+    pub tls_key: Option<PathBuf>,
+    /// See [`OrchestratorConfig::tls`].
+    pub tls_client_ca: Option<PathBuf>,
+    /// See [`OrchestratorConfig::tls`].
+    pub tls_client_auth: Option<String>,
     /// See [`OrchestratorConfig::stale_after`].
     pub stale_after: Option<String>,
     /// See [`OrchestratorConfig::drain`].
@@ -39,6 +50,22 @@ pub struct Layer {
     pub bootstrap_token: Option<Secret>,
     /// See [`OrchestratorConfig::enforcement`].
     pub enforcement: Option<String>,
+    /// See [`OrchestratorConfig::max_connections`].
+    pub max_connections: Option<u32>,
+    /// See [`OrchestratorConfig::max_connections_per_address`].
+    pub max_connections_per_address: Option<u32>,
+    /// See [`OrchestratorConfig::max_header_bytes`].
+    pub max_header_bytes: Option<u32>,
+    /// See [`OrchestratorConfig::first_call_timeout`].
+    pub first_call_timeout: Option<String>,
+    /// See [`OrchestratorConfig::call_timeout`].
+    pub call_timeout: Option<String>,
+    /// See [`OrchestratorConfig::idle_timeout`].
+    pub idle_timeout: Option<String>,
+    /// See [`OrchestratorConfig::keepalive_interval`].
+    pub keepalive_interval: Option<String>,
+    /// See [`OrchestratorConfig::keepalive_timeout`].
+    pub keepalive_timeout: Option<String>,
     /// See [`OrchestratorConfig::log_level`].
     pub log_level: Option<String>,
     /// See [`OrchestratorConfig::log_format`].
@@ -86,6 +113,11 @@ impl Layer {
         let Self {
             data,
             listen,
+            insecure,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            tls_client_auth,
             stale_after,
             drain,
             segment_bytes,
@@ -95,6 +127,14 @@ impl Layer {
             bootstrap_token_file,
             bootstrap_token,
             enforcement,
+            max_connections,
+            max_connections_per_address,
+            max_header_bytes,
+            first_call_timeout,
+            call_timeout,
+            idle_timeout,
+            keepalive_interval,
+            keepalive_timeout,
             log_level,
             log_format,
             log_file,
@@ -104,6 +144,11 @@ impl Layer {
         Self {
             data: data.or(below.data),
             listen: listen.or(below.listen),
+            insecure: insecure.or(below.insecure),
+            tls_cert: tls_cert.or(below.tls_cert),
+            tls_key: tls_key.or(below.tls_key),
+            tls_client_ca: tls_client_ca.or(below.tls_client_ca),
+            tls_client_auth: tls_client_auth.or(below.tls_client_auth),
             stale_after: stale_after.or(below.stale_after),
             drain: drain.or(below.drain),
             segment_bytes: segment_bytes.or(below.segment_bytes),
@@ -114,6 +159,14 @@ impl Layer {
             bootstrap_token_file: bootstrap_token_file.or(below.bootstrap_token_file),
             bootstrap_token: bootstrap_token.or(below.bootstrap_token),
             enforcement: enforcement.or(below.enforcement),
+            max_connections: max_connections.or(below.max_connections),
+            max_connections_per_address: max_connections_per_address.or(below.max_connections_per_address),
+            max_header_bytes: max_header_bytes.or(below.max_header_bytes),
+            first_call_timeout: first_call_timeout.or(below.first_call_timeout),
+            call_timeout: call_timeout.or(below.call_timeout),
+            idle_timeout: idle_timeout.or(below.idle_timeout),
+            keepalive_interval: keepalive_interval.or(below.keepalive_interval),
+            keepalive_timeout: keepalive_timeout.or(below.keepalive_timeout),
             log_level: log_level.or(below.log_level),
             log_format: log_format.or(below.log_format),
             log_file: log_file.or(below.log_file),
@@ -130,6 +183,11 @@ impl Layer {
         let Self {
             data,
             listen,
+            insecure,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            tls_client_auth,
             stale_after,
             drain,
             segment_bytes,
@@ -139,6 +197,14 @@ impl Layer {
             bootstrap_token_file,
             bootstrap_token,
             enforcement,
+            max_connections,
+            max_connections_per_address,
+            max_header_bytes,
+            first_call_timeout,
+            call_timeout,
+            idle_timeout,
+            keepalive_interval,
+            keepalive_timeout,
             log_level,
             log_format,
             log_file,
@@ -147,6 +213,7 @@ impl Layer {
         } = self;
         let default = OrchestratorConfig::default();
         let mut check = Check::default();
+        let tls = TlsSettings { cert: tls_cert, key: tls_key, client_ca: tls_client_ca, client_auth: tls_client_auth };
         let config = OrchestratorConfig {
             data: check.all("data", data, default.data, |data| {
                 if data.as_os_str().is_empty() { Err("is empty: name a directory".into()) } else { Ok(data) }
@@ -155,6 +222,8 @@ impl Layer {
                 let fix = "write an address and a port, like 127.0.0.1:50051 or [::1]:50051";
                 text.parse().map_err(|_| format!("{text:?} is no address: {fix}"))
             }),
+            insecure: insecure.unwrap_or(default.insecure),
+            tls: tls.check(&mut check.faults),
             stale_after: check.all("stale_after", stale_after, default.stale_after, |text| {
                 let span: Span = text.parse()?;
                 if span < Span::seconds(1) { Err(format!("{span}: at least 1s")) } else { Ok(span) }
@@ -175,6 +244,39 @@ impl Layer {
                 None => check.all("bootstrap_token", bootstrap_token, None, |secret| long_enough(secret).map(Some)),
             },
             enforcement: check.all("enforcement", enforcement, default.enforcement, |text| text.parse::<Enforcement>()),
+            max_connections: check.range("max_connections", max_connections, default.max_connections, 1, 1 << 20),
+            max_connections_per_address: check.range(
+                "max_connections_per_address",
+                max_connections_per_address,
+                default.max_connections_per_address,
+                1,
+                1 << 20,
+            ),
+            max_header_bytes: check.range(
+                "max_header_bytes",
+                max_header_bytes,
+                default.max_header_bytes,
+                4096,
+                1 << 20,
+            ),
+            first_call_timeout: check.span(
+                "first_call_timeout",
+                first_call_timeout,
+                default.first_call_timeout,
+                1,
+                600,
+            ),
+            // A long poll takes up to a minute.
+            call_timeout: check.span("call_timeout", call_timeout, default.call_timeout, 65, 3600),
+            idle_timeout: check.span("idle_timeout", idle_timeout, default.idle_timeout, 10, 7 * 86_400),
+            keepalive_interval: check.span(
+                "keepalive_interval",
+                keepalive_interval,
+                default.keepalive_interval,
+                1,
+                3600,
+            ),
+            keepalive_timeout: check.span("keepalive_timeout", keepalive_timeout, default.keepalive_timeout, 1, 3600),
             log_level: check.all("log_level", log_level, default.log_level, |text| {
                 let known = text.parse::<tracing_subscriber::EnvFilter>();
                 known.map(|_| text.clone()).map_err(|error| format!("{text:?} is no log filter: {error}"))
@@ -220,6 +322,14 @@ impl Check {
         check(value).unwrap_or_else(|message| {
             self.faults.push(ConfigFault { field, message });
             default
+        })
+    }
+
+    fn span(&mut self, field: &'static str, value: Option<String>, default: Span, least: u64, most: u64) -> Span {
+        let (least, most) = (Span::seconds(least), Span::seconds(most));
+        self.all(field, value, default, |text| {
+            let span: Span = text.parse()?;
+            if span < least || span > most { Err(format!("{span} is not within {least} and {most}")) } else { Ok(span) }
         })
     }
 

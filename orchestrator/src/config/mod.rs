@@ -4,10 +4,12 @@
 //! [`OrchestratorConfig`], and what makes it one.
 
 mod args;
+mod exposure;
 mod file;
 mod layer;
 mod logging;
 mod rolling;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,11 +18,13 @@ use orch_core::access::Secret;
 use orch_core::liveness::STALE_AFTER;
 use orch_core::policy::{LeasePolicy, RetryPolicy};
 use orch_core::time::Span;
+use orch_transport::{ClientAuth, ServerTls};
 use serde::Serialize;
 
 use crate::access::Enforcement;
 
 pub use args::{Args, ArgsError};
+pub use exposure::{Exposed, exposure};
 pub use file::FileError;
 pub use layer::{ConfigError, ConfigFault, Layer};
 pub use logging::{LogFormat, install as install_logging};
@@ -32,6 +36,11 @@ pub struct OrchestratorConfig {
     pub data: PathBuf,
     /// Where the gRPC server listens. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Listen where other machines reach it also without TLS or authentication.
+    pub insecure: bool,
+    /// The certificates, if TLS is spoken.
+    #[serde(serialize_with = "tls::shown")]
+    pub tls: Option<ServerTls>,
     /// A worker that is silent for longer counts as lost.
     pub stale_after: Span,
     /// Exit once nothing is open: queued, delayed, blocked or leased.
@@ -49,6 +58,22 @@ pub struct OrchestratorConfig {
     pub bootstrap_token: Option<Secret>,
     /// What becomes of callers that may not do what they ask for.
     pub enforcement: Enforcement,
+    /// The most connections.
+    pub max_connections: u32,
+    /// The most connections of one address, or of one /64 of IPv6.
+    pub max_connections_per_address: u32,
+    /// The largest header of a call, in bytes.
+    pub max_header_bytes: u32,
+    /// A connection that has asked nothing for so long after it was opened is closed.
+    pub first_call_timeout: Span,
+    /// How long a call may take until its answer begins.
+    pub call_timeout: Span,
+    /// A connection over which nothing is under way for so long is closed.
+    pub idle_timeout: Span,
+    /// How often a peer is asked whether it is still there.
+    pub keepalive_interval: Span,
+    /// How long it may take to say so.
+    pub keepalive_timeout: Span,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,orch_orchestrator=debug`.
     pub log_level: String,
     /// How it is logged.
@@ -66,6 +91,8 @@ impl Default for OrchestratorConfig {
         Self {
             data: PathBuf::from("orch-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            insecure: false,
+            tls: None,
             stale_after: STALE_AFTER,
             drain: false,
             segment_bytes: 256 << 20,
@@ -74,6 +101,16 @@ impl Default for OrchestratorConfig {
             max_streams: 1024,
             bootstrap_token: None,
             enforcement: Enforcement::Auto,
+            // Ten thousand workers, and many that come back before the server noticed that they were gone.
+            max_connections: 16_384,
+            // Ten thousand workers may stand behind one translated address or one proxy; no address can take all there is.
+            max_connections_per_address: 10_240,
+            max_header_bytes: 16 << 10,
+            first_call_timeout: Span::seconds(10),
+            call_timeout: Span::seconds(120),
+            idle_timeout: Span::seconds(900),
+            keepalive_interval: Span::seconds(30),
+            keepalive_timeout: Span::seconds(20),
             log_level: "info".into(),
             log_format: LogFormat::Text,
             log_file: None,
@@ -113,6 +150,11 @@ struct QueueDefaults {
 }
 
 impl OrchestratorConfig {
+    /// Whether nobody gets an answer who shows no certificate.
+    pub fn demands_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some() && tls.client_auth == ClientAuth::Required)
+    }
+
     /// Every default, with this data directory.
     pub fn new(data: PathBuf) -> Self {
         Self { data, ..Self::default() }

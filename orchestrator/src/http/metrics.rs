@@ -3,7 +3,7 @@
 //! What the ledger knows are totals since it began; histograms, and what is counted by worker or by rule, begin with the
 //! process. Labels are bounded: so many queues, so many workers, a fixed set of states, verdicts, rules and commands.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use orch_core::state::{Counts, JobCounts};
 use prometheus_client::encoding::text::encode;
@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::process::Process;
 use super::scrape::{QueueScrape, Scraped};
 use crate::engine::{Brought, Measures};
+use crate::serve::{ConnectionCounts, Connections};
 
 type Labels = Vec<(&'static str, String)>;
 type Seconds = Gauge<f64, AtomicU64>;
@@ -25,7 +26,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 /// # Panics
 /// Never: a string takes everything that is written to it.
 #[allow(clippy::expect_used)]
-pub fn text(scraped: &Scraped) -> String {
+pub fn text(scraped: &Scraped, connections: &Connections) -> String {
     let mut registry = Registry::default();
     let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("orch_build", "The orchestrator's version", version);
@@ -34,6 +35,7 @@ pub fn text(scraped: &Scraped) -> String {
     measures(&mut registry, &scraped.measures);
     workers(&mut registry, scraped);
     ledger(&mut registry, scraped);
+    door(&mut registry, connections);
     if let Some(process) = &scraped.process {
         of_process(&mut registry, process);
     }
@@ -144,6 +146,25 @@ fn ledger(registry: &mut Registry, scraped: &Scraped) {
     gauge(registry, "orch_ledger_segments", "Segments of the ledger", *segments);
     let help = "Durable records that are not yet in the index";
     gauge(registry, "orch_index_lag_records", help, seq.saturating_sub(*indexed));
+}
+
+fn door(registry: &mut Registry, connections: &Connections) {
+    let ConnectionCounts { accepted, refused, evicted, cut, handshakes_failed, no_descriptor } = &connections.counts;
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    gauge(registry, "orch_connections", "Connections that are open", connections.open() as u64);
+    counter(registry, "orch_connections_accepted", "Connections that were let in since the start", count(accepted));
+    let turned_away = Family::<Labels, Counter>::default();
+    for (reason, number) in [
+        ("full", refused),
+        ("evicted", evicted),
+        ("cut", cut),
+        ("handshake", handshakes_failed),
+        ("no_descriptor", no_descriptor),
+    ] {
+        turned_away.get_or_create(&vec![("reason", reason.to_owned())]).inc_by(count(number));
+    }
+    let help = "Connections that were refused, put out or cut since the start, by reason";
+    registry.register("orch_connections_turned_away", help, turned_away);
 }
 
 fn of_process(registry: &mut Registry, process: &Process) {

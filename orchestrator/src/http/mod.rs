@@ -8,6 +8,7 @@ mod process;
 mod scrape;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::engine::Handle;
 use crate::index::Index;
-use crate::serve::Standing;
+use crate::serve::{Connections, Standing};
 
 /// What the routes ask.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Sources {
     pub data: PathBuf,
     /// How the orchestrator is.
     pub standing: watch::Receiver<Standing>,
+    /// Who is connected.
+    pub connections: Arc<Connections>,
 }
 
 /// The text format of OpenMetrics, which Prometheus reads.
@@ -66,7 +69,9 @@ async fn readyz(State(sources): State<Sources>) -> (StatusCode, String) {
 
 async fn metrics(State(sources): State<Sources>) -> Response {
     match scrape::scrape(&sources).await {
-        Ok(scraped) => ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics::text(&scraped)).into_response(),
+        Ok(scraped) => {
+            ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics::text(&scraped, &sources.connections)).into_response()
+        }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }

@@ -13,5 +13,6 @@ mod repaired;
 mod restart;
 mod rollback;
 mod support;
+mod tls;
 mod tokens;
 mod worker;

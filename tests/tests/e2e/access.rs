@@ -13,7 +13,7 @@ fn guarded() -> (Cluster, String, String) {
     let bootstrap = folder.path().join("bootstrap");
     std::fs::write(&bootstrap, "the bootstrap token of this test\n".replace(' ', "-")).unwrap();
     let bootstrap_arg = format!("--bootstrap-token-file={}", bootstrap.display());
-    let cluster = Cluster::with(Options { args: vec![bootstrap_arg] });
+    let cluster = Cluster::with(Options { args: vec![bootstrap_arg], ..Options::default() });
     let root = cluster.path("root.token");
     let made = cluster.ctl(&[
         "--token-file",

@@ -21,7 +21,7 @@ fn manifest() -> String {
 const SECOND: &str = "queue: side\nkind: nobody-does-this\n";
 
 fn cluster() -> Cluster {
-    let cluster = Cluster::with(Options { args: vec!["--segment-bytes=1048576".into()] });
+    let cluster = Cluster::with(Options { args: vec!["--segment-bytes=1048576".into()], ..Options::default() });
     cluster.submit(SECOND);
     cluster.submit(&manifest());
     cluster

@@ -46,7 +46,7 @@ fn check(cluster: &Cluster) {
 #[test]
 fn the_orchestrator_is_killed_again_and_again() {
     // Small segments, so that kills fall on their seams too.
-    let options = Options { args: vec!["--segment-bytes=1048576".into()] };
+    let options = Options { args: vec!["--segment-bytes=1048576".into()], ..Options::default() };
     let mut cluster = Cluster::with(options);
     cluster.submit(&manifest());
     let _workers = [cluster.worker("one", 1), cluster.worker("two", 1)];

@@ -13,4 +13,5 @@ mod local_run;
 mod polite_downloader;
 mod resources;
 mod support;
+mod tls;
 mod views;

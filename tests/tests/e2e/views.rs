@@ -219,7 +219,10 @@ fn lists_and_details_agree() {
 
 #[test]
 fn workers_are_seen_while_they_work_and_forgotten_when_they_are_gone() {
-    let cluster = Cluster::with(crate::support::Options { args: vec!["--stale-after=2s".into()] });
+    let cluster = Cluster::with(crate::support::Options {
+        args: vec!["--stale-after=2s".into()],
+        ..crate::support::Options::default()
+    });
     let gate = cluster.path("gate");
     let jobs = cluster.submit(&(VALUES.to_owned() + &queue("q", "gate", "") + &job("q", &gate, "")));
     let worker = cluster.worker("w", 3);

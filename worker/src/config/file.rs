@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use orch_core::id::{Kind, WorkerId};
 use orch_core::resource::Pools;
+use orch_transport::ClientTls;
 use serde_saphyr::Spanned;
 
 use super::yaml::Node;
@@ -21,6 +22,8 @@ mod reader;
 pub struct FileConfig {
     /// `server`: one address or a list.
     pub servers: Option<Vec<Server>>,
+    /// `tls`.
+    pub tls: ClientTls,
     /// `name`.
     pub name: Option<WorkerId>,
     /// `slots`.

@@ -9,6 +9,7 @@ use orch_core::access::Secret;
 use orch_core::id::{NameError, WorkerId};
 use orch_core::resource::{Pool, Pools, ResourceName};
 use orch_proto::credentials::TokenSource;
+use orch_transport::{ClientTls, Dial};
 
 use super::file::{FileConfig, LogFormat};
 use super::{Server, WorkerConfig, default_name};
@@ -18,6 +19,8 @@ use super::{Server, WorkerConfig, default_name};
 pub struct Settings {
     /// Addresses of the orchestrator.
     pub servers: Vec<Server>,
+    /// How TLS is spoken.
+    pub tls: ClientTls,
     /// Jobs at once.
     pub slots: Option<NonZeroUsize>,
     /// The worker's name.
@@ -61,6 +64,9 @@ pub enum MergeError {
     /// Nobody said where the orchestrator is.
     #[error("no orchestrator is named: use --server http://HOST:PORT, ORCH_SERVER, or `server:` in the file")]
     NoServer,
+    /// The settings of TLS contradict the addresses, or each other.
+    #[error("{0}")]
+    Tls(String),
     /// The host's name cannot be part of a name.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -73,6 +79,7 @@ pub enum MergeError {
 pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Result<Effective, MergeError> {
     let Settings {
         servers,
+        tls,
         slots,
         name,
         grace,
@@ -88,6 +95,15 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
     let servers = if servers.is_empty() { file.servers.unwrap_or_default() } else { servers };
     if servers.is_empty() {
         return Err(MergeError::NoServer);
+    }
+    let tls = ClientTls {
+        ca: tls.ca.or(file.tls.ca),
+        cert: tls.cert.or(file.tls.cert),
+        key: tls.key.or(file.tls.key),
+        domain: tls.domain.or(file.tls.domain),
+    };
+    for server in &servers {
+        Dial::new(server.clone(), tls.clone()).map_err(|error| MergeError::Tls(error.to_string()))?;
     }
     let name = match name.or(file.name) {
         Some(name) => name,
@@ -109,10 +125,16 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
             (None, Some(secret), _) => TokenSource::Told(secret),
             (None, None, None) => TokenSource::None,
         },
+        tls,
         servers: defaults.servers,
         name: defaults.name,
         slots: defaults.slots,
     };
+    if worker.token != TokenSource::None {
+        for server in &worker.servers {
+            server.may_carry_secrets().map_err(|error| MergeError::Tls(error.to_string()))?;
+        }
+    }
     let log_level = log_level.or(file.log_level).unwrap_or_else(|| "info".to_owned());
     Ok(Effective { worker, file: path, log_level, log_format: log_format.or(file.log_format).unwrap_or_default() })
 }

@@ -4,15 +4,15 @@
 //! over default; [`yaml`] is the tree with line numbers below it. Nothing behind this module sees unchecked text.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use orch_core::id::{Kind, NameError, WorkerId};
 use orch_core::resource::Pools;
 use orch_proto::credentials::TokenSource;
+use orch_transport::ClientTls;
+pub use orch_transport::{ServerUrl as Server, UrlError as ServerError};
 
 pub use crate::supervise::Limits;
 
@@ -26,6 +26,8 @@ mod yaml;
 pub struct WorkerConfig {
     /// Where the orchestrator is; tried in turn. Never empty.
     pub servers: Vec<Server>,
+    /// How TLS is spoken with it.
+    pub tls: ClientTls,
     /// The name under which the worker registers, stable across its reconnections.
     pub name: WorkerId,
     /// Jobs at once.
@@ -55,6 +57,7 @@ impl WorkerConfig {
     pub fn new(servers: Vec<Server>, name: WorkerId, slots: NonZeroUsize) -> Self {
         Self {
             servers,
+            tls: ClientTls::default(),
             name,
             slots,
             kinds: Builtin::ALL.iter().map(|&builtin| (builtin.kind(), RunnerConfig::Builtin(builtin))).collect(),
@@ -67,44 +70,6 @@ impl WorkerConfig {
             give_up_after: None,
             token: TokenSource::None,
         }
-    }
-}
-
-/// The address of an orchestrator, `http://host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server(String);
-
-/// Why a text is not the address of an orchestrator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the address of an orchestrator: write it like http://127.0.0.1:50051")]
-pub struct ServerError(String);
-
-impl Server {
-    /// The address as a URL.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Server {
-    type Err = ServerError;
-
-    fn from_str(text: &str) -> Result<Self, ServerError> {
-        let fault = || ServerError(text.chars().take(200).collect());
-        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: tonic::transport::Uri = url.parse().map_err(|_| fault())?;
-        let plain = matches!(uri.scheme_str(), Some("http")) && matches!(uri.path(), "" | "/") && uri.query().is_none();
-        if plain && uri.host().is_some_and(|host| !host.is_empty()) && uri.port_u16().is_some() {
-            Ok(Self(url.trim_end_matches('/').to_owned()))
-        } else {
-            Err(fault())
-        }
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -230,17 +195,6 @@ pub fn default_name() -> Result<WorkerId, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_server_is_an_address_with_a_port() {
-        assert_eq!("127.0.0.1:50051".parse::<Server>().unwrap().as_str(), "http://127.0.0.1:50051");
-        assert_eq!("http://orch:1/".parse::<Server>().unwrap().as_str(), "http://orch:1");
-        assert_eq!("http://[::1]:50051".parse::<Server>().unwrap().as_str(), "http://[::1]:50051");
-        for bad in ["", "orch", "https://orch:1", "http://orch:1/path", "ftp://x:1", "http://:1", "a b:1"] {
-            let error = bad.parse::<Server>().unwrap_err().to_string();
-            assert!(error.ends_with("write it like http://127.0.0.1:50051"), "{bad}: {error}");
-        }
-    }
 
     #[test]
     fn every_miner_has_a_kind() {

@@ -1,9 +1,11 @@
 //! Settings written as the YAML that would set them.
 
 use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use orch_proto::credentials::TokenSource;
+use orch_transport::ClientTls;
 
 use super::file::LogFormat;
 use super::merge::Effective;
@@ -18,6 +20,7 @@ impl fmt::Display for Effective {
         }
         let WorkerConfig {
             servers,
+            tls,
             name,
             slots,
             kinds,
@@ -32,6 +35,7 @@ impl fmt::Display for Effective {
         } = worker;
         let servers: Vec<&str> = servers.iter().map(super::Server::as_str).collect();
         writeln!(f, "server: {}", list(&servers))?;
+        f.write_str(&self::tls(tls))?;
         writeln!(f, "name: {}", quoted(name.as_str()))?;
         writeln!(f, "slots: {slots}")?;
         writeln!(f, "grace: {}", span(*grace))?;
@@ -72,6 +76,15 @@ impl fmt::Display for Effective {
         }
         Ok(())
     }
+}
+
+fn tls(tls: &ClientTls) -> String {
+    let ClientTls { ca, cert, key, domain } = tls;
+    let file = |key, path: &Option<PathBuf>| path.as_ref().map(|path| (key, path.to_string_lossy().into_owned()));
+    let entries = [file("ca", ca), file("cert", cert), file("key", key), domain.clone().map(|name| ("domain", name))];
+    let lines: String =
+        entries.into_iter().flatten().map(|(key, text)| format!("  {key}: {}\n", quoted(&text))).collect();
+    if lines.is_empty() { lines } else { format!("tls:\n{lines}") }
 }
 
 fn runner(runner: &RunnerConfig) -> Result<String, fmt::Error> {
@@ -160,7 +173,8 @@ mod tests {
     #[test]
     fn what_is_shown_can_be_read_again() {
         let text = "
-server: [a:1, b:2]
+server: ['https://a:1', 'https://b:2']
+tls: {ca: ca.pem, cert: '/k/c\"1.pem', key: k.pem, domain: orch.example.org}
 name: w
 slots: 2
 labels: {zone: 'a \"b\": c'}

@@ -18,6 +18,8 @@ use super::{folder, until};
 pub struct Options {
     /// More arguments of the orchestrator.
     pub args: Vec<String>,
+    /// Everything over TLS, with certificates on both sides.
+    pub tls: bool,
 }
 
 /// A running orchestrator, its folder, and how to reach it.
@@ -74,6 +76,9 @@ impl Cluster {
         let folder = folder();
         std::fs::write(folder.path().join("worker.yaml"), kinds()).unwrap();
         let mut cluster = Self { folder, options, port: free_port(), server: None };
+        if cluster.options.tls {
+            orchctl(["cert", "dev", &cluster.path("certs")]).ok();
+        }
         cluster.restart();
         cluster
     }
@@ -90,7 +95,18 @@ impl Cluster {
 
     /// Where the orchestrator is.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", if self.options.tls { "https" } else { "http" }, self.port)
+    }
+
+    /// The arguments by which a client reaches the orchestrator.
+    pub fn reach(&self) -> Vec<String> {
+        let mut args = vec!["--server".to_owned(), self.url()];
+        if self.options.tls {
+            for (flag, file) in [("--tls-ca", "ca"), ("--tls-cert", "client"), ("--tls-key", "client-key")] {
+                args.extend([flag.to_owned(), self.path(&format!("certs/{file}.pem"))]);
+            }
+        }
+        args
     }
 
     /// The orchestrator's process.
@@ -117,6 +133,11 @@ impl Cluster {
         args.extend(self.options.args.iter().map(String::as_str));
         let mut command = command("orchestrator");
         command.args(args);
+        if self.options.tls {
+            for (flag, file) in [("--tls-cert", "server"), ("--tls-key", "server-key"), ("--tls-client-ca", "ca")] {
+                command.args([flag, &self.path(&format!("certs/{file}.pem"))]);
+            }
+        }
         command
     }
 
@@ -137,14 +158,13 @@ impl Cluster {
     /// Runs `orchctl` against this cluster.
     #[track_caller]
     pub fn ctl(&self, args: &[&str]) -> Ran {
-        let url = self.url();
-        orchctl(["--server", url.as_str()].iter().chain(args))
+        orchctl(self.reach().iter().map(String::as_str).chain(args.iter().copied()))
     }
 
     /// A command of `orchctl` against this cluster.
     pub fn ctl_command(&self, args: &[&str]) -> Command {
         let mut orchctl = command("orchctl");
-        orchctl.args(["--server", &self.url()]).args(args);
+        orchctl.args(self.reach()).args(args);
         orchctl
     }
 
@@ -209,7 +229,7 @@ impl Cluster {
     #[track_caller]
     pub fn worker_with(&self, name: &str, slots: u32, config: &str) -> Worker {
         let mut worker = command("worker");
-        worker.args(["--server", &self.url(), "--name", name, "--slots", &slots.to_string(), "--config", config]);
+        worker.args(self.reach()).args(["--name", name, "--slots", &slots.to_string(), "--config", config]);
         Worker { name: name.to_owned(), process: Process::start(worker) }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use orch_core::id::{Kind, WorkerId};
 use orch_core::resource::{Pool, Pools, ResourceName};
+use orch_transport::ClientTls;
 use serde_saphyr::Spanned;
 
 use super::super::yaml::Node;
@@ -71,7 +72,9 @@ impl<'a> Reader<'a> {
         let f = &mut fields;
         let log = f.take("log").and_then(|(path, value)| self.fields(&path, value));
         let (log_level, log_format) = log.map_or((None, None), |mut log| self.log(&mut log));
+        let tls = f.take("tls").and_then(|(path, value)| self.fields(&path, value));
         let config = FileConfig {
+            tls: tls.map(|tls| self.tls(tls)).unwrap_or_default(),
             servers: f.take("server").and_then(|(path, value)| self.servers(&path, value)),
             name: self.parsed(f, "name", WorkerId::new),
             slots: self.parsed(f, "slots", |text| text.parse().map_err(|_| "must be a whole number from 1")),
@@ -108,6 +111,16 @@ impl<'a> Reader<'a> {
         };
         self.refuse_rest(rest);
         (level, format)
+    }
+
+    /// Files are relative to this one, as everywhere in it.
+    fn tls(&mut self, mut fields: Fields<'_>) -> ClientTls {
+        let f = &mut fields;
+        let mut path = |key| self.parsed(f, key, PathBuf::from_str).map(|path| self.folder.join(path));
+        let (ca, cert, key) = (path("ca"), path("cert"), path("key"));
+        let domain = self.parsed(f, "domain", |text| Ok::<_, String>(text.to_owned()));
+        self.refuse_rest(fields);
+        ClientTls { ca, cert, key, domain }
     }
 
     fn servers(&mut self, path: &str, value: &Value) -> Option<Vec<Server>> {

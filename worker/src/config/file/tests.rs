@@ -21,6 +21,7 @@ token_file: w.token
 labels: {zone: eu, rack: 7}
 resources: {fpga: sum(2)}
 time_limit: 2h
+tls: {ca: ca.pem, cert: /k/c.pem, key: /k/k.pem, domain: orch}
 log: {level: debug, format: json}
 kinds:
   zeta-zeros: {runner: builtin}
@@ -57,7 +58,14 @@ kinds:
         process: ProcessConfig::new(vec!["./model".to_owned()]),
         start_timeout: Duration::from_secs(120),
     };
+    let tls = ClientTls {
+        ca: Some("/etc/orch/ca.pem".into()),
+        cert: Some("/k/c.pem".into()),
+        key: Some("/k/k.pem".into()),
+        domain: Some("orch".into()),
+    };
     let expected = FileConfig {
+        tls,
         servers: Some(vec!["http://a:1".parse().unwrap(), "http://b:2".parse().unwrap()]),
         name: Some(WorkerId::new("gpu-7").unwrap()),
         slots: NonZeroUsize::new(3),
@@ -108,9 +116,9 @@ log: {level: '=', colour: red}
 keep_bytes: 16 MB
 ";
     let expected = "\
-/etc/orch/worker.yaml:1: server: \"https://orch\" is not the address of an orchestrator: write it like http://127.0.0.1:50051
+/etc/orch/worker.yaml:1: server: \"https://orch\" names no port: write it like http://127.0.0.1:50051 or https://orch.example.org:50051
 /etc/orch/worker.yaml:2: slots: must be a whole number from 1
-/etc/orch/worker.yaml:3: nmae: is not a key here; there are: log, server, name, slots, kinds, labels, resources, time_limit, grace, flush, keep_bytes, give_up_after, token_file
+/etc/orch/worker.yaml:3: nmae: is not a key here; there are: log, tls, server, name, slots, kinds, labels, resources, time_limit, grace, flush, keep_bytes, give_up_after, token_file
 /etc/orch/worker.yaml:4: grace: \"soon\" is not a length of time: write it like 30s, 10m or 1h 30m
 /etc/orch/worker.yaml:6: kinds.a b: kind \"a b\" is not a name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - / and start with a letter or digit
 /etc/orch/worker.yaml:8: kinds.thumbs.argv: is missing: name the program and its arguments, like [python3, x.py]

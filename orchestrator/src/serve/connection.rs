@@ -1,0 +1,291 @@
+//! One connection, from its first byte to its end, with a limit on everything that a peer could draw out.
+//!
+//! A connection must ask something soon: the TLS handshake, the preface of HTTP/2 and the first header share one time.
+//! Later it may be idle for a while, but not for ever. A peer that only makes calls and takes them back is cut.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use orch_transport::{Certificates, Peer, Stream};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+use super::call::{Activity, late, time_limit};
+use super::connections::Pass;
+use crate::config::OrchestratorConfig;
+
+/// What all connections share.
+pub struct Server {
+    http: Builder<TokioExecutor>,
+    /// None: without TLS.
+    certificates: Option<Arc<Certificates>>,
+    first_call_timeout: Duration,
+    idle_timeout: Duration,
+    call_timeout: Duration,
+}
+
+/// What a connection that is told to go gets for its last answers.
+const LINGER: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// With the limits of a configuration.
+    pub fn new(config: &OrchestratorConfig, certificates: Option<Arc<Certificates>>) -> Self {
+        let first_call_timeout = config.first_call_timeout.duration();
+        let mut http = Builder::new(TokioExecutor::new());
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(config.max_streams)
+            // More streams that a peer opens only to reset them than this, and its connection is closed.
+            .max_pending_accept_reset_streams(64)
+            .max_local_error_reset_streams(256)
+            .max_header_list_size(config.max_header_bytes)
+            // An answer waits for its reader in this much memory, then in its maker.
+            .max_send_buf_size(256 << 10)
+            .keep_alive_interval(config.keepalive_interval.duration())
+            .keep_alive_timeout(config.keepalive_timeout.duration())
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(8 << 20);
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(first_call_timeout)
+            .max_buf_size((config.max_header_bytes as usize).max(8 << 10));
+        Self {
+            http,
+            certificates,
+            first_call_timeout,
+            idle_timeout: config.idle_timeout.duration(),
+            call_timeout: config.call_timeout.duration(),
+        }
+    }
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(
+    tcp: TcpStream,
+    address: SocketAddr,
+    pass: Pass,
+    routes: Router,
+    server: Arc<Server>,
+    stopping: CancellationToken,
+) {
+    let began = Instant::now();
+    // Without it every small answer waits 40 ms for the peer's delayed acknowledgement.
+    if tcp.set_nodelay(true).is_err() {
+        return;
+    }
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(server.first_call_timeout, handshake(&server, tcp, address)) => shaken,
+        () = pass.out.cancelled() => return,
+        () = stopping.cancelled() => return,
+    };
+    match shaken {
+        Ok(Some((stream, peer))) => speak(stream, peer, began, pass, routes, &server, &stopping).await,
+        Ok(None) => drop(pass.counts().handshakes_failed.fetch_add(1, Ordering::Relaxed)),
+        Err(_) => drop(pass.counts().cut.fetch_add(1, Ordering::Relaxed)),
+    }
+}
+
+/// TLS, if it is spoken here.
+async fn handshake(server: &Server, tcp: TcpStream, address: SocketAddr) -> Option<(Stream, Peer)> {
+    let Some(certificates) = &server.certificates else {
+        return Some((Stream::accepted(tcp), Peer { address, tls: false, certificate: None }));
+    };
+    match certificates.accept(tcp).await {
+        Ok((stream, certificate)) => {
+            let peer = Peer { address, tls: true, certificate: certificate.map(Arc::new) };
+            Some((stream, peer))
+        }
+        Err(error) => {
+            tracing::debug!(%error, %address, "no TLS with a peer");
+            None
+        }
+    }
+}
+
+async fn speak(
+    stream: Stream,
+    peer: Peer,
+    began: Instant,
+    pass: Pass,
+    routes: Router,
+    server: &Server,
+    stopping: &CancellationToken,
+) {
+    let activity = Activity::new(began);
+    let address = peer.address;
+    let pass = Arc::new(pass);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (call, first) = activity.begin();
+        if first {
+            pass.proven();
+        }
+        let limit = time_limit(request.headers(), server.call_timeout);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        let answer = routes.clone().call(request);
+        async move {
+            let response = tokio::time::timeout(limit, answer).await;
+            let response: Response<Body> = match response {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(_) => late(),
+            };
+            Ok::<_, Infallible>(call.answer(response))
+        }
+    });
+    let mut connection = pin!(server.http.serve_connection(TokioIo::new(stream), service));
+    let mut leaving: Option<Instant> = None;
+    loop {
+        let look_at = match leaving {
+            Some(at) => at,
+            // Nobody tells this loop of a first call: it looks again no later than it would have to for the second.
+            None if !activity.asked() => (began + server.first_call_timeout).min(Instant::now() + server.idle_timeout),
+            None => activity.idle_since().unwrap_or_else(Instant::now) + server.idle_timeout,
+        };
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(error, %address, "a connection broke");
+                }
+                return;
+            }
+            () = pass.out.cancelled() => return,
+            () = activity.abused.cancelled() => {
+                tracing::warn!(%address, "a peer makes calls only to take them back: its connection is cut");
+                pass.counts().cut.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            () = stopping.cancelled(), if leaving.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                leaving = Some(Instant::now() + LINGER);
+            }
+            () = tokio::time::sleep_until(look_at.into()) => {
+                let now = Instant::now();
+                if leaving.is_some_and(|at| at <= now) {
+                    return;
+                }
+                if !activity.asked() && began + server.first_call_timeout <= now {
+                    pass.counts().cut.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                let idle = activity.idle_since().is_some_and(|since| since + server.idle_timeout <= now);
+                if activity.asked() && idle && leaving.is_none() {
+                    connection.as_mut().graceful_shutdown();
+                    leaving = Some(now + LINGER);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Extension;
+    use axum::routing::get;
+    use orch_core::time::Span;
+    use orch_transport::development::{self, Development, Existing};
+    use orch_transport::{ClientAuth, ClientTls, Dial, ServerTls};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::accept::accept;
+    use super::super::connections::{Caps, Connections};
+    use super::*;
+
+    /// A door with a route that says who asks.
+    async fn door(config: OrchestratorConfig) -> (SocketAddr, Arc<Connections>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Connections::new(Caps { all: 10, per_address: 10 });
+        let who = async |Extension(peer): Extension<Peer>| {
+            let name = peer.certificate.and_then(|certificate| certificate.common_name.clone());
+            format!("{} {} {name:?}", peer.address.ip(), peer.tls)
+        };
+        let routes = Router::new().route("/who", get(who));
+        let certificates = config.tls.clone().map(|tls| Arc::new(Certificates::open(tls).unwrap()));
+        let server = Arc::new(Server::new(&config, certificates));
+        tokio::spawn(accept(listener, routes, server, Arc::clone(&connections), CancellationToken::new()));
+        (address, connections)
+    }
+
+    async fn ask(stream: &mut Stream) -> String {
+        stream.write_all(b"GET /who HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_request_knows_its_peer() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = Development {
+            dir: dir.path().to_owned(),
+            names: Vec::new(),
+            client: "worker-7".into(),
+            valid: Duration::from_secs(3600),
+            existing: Existing::Keep,
+        };
+        let made = development::make(&asked).unwrap();
+        let client_ca = Some(made.ca.clone());
+        let tls = ServerTls { cert: made.server, key: made.server_key, client_ca, client_auth: ClientAuth::Optional };
+        let (address, _) = door(OrchestratorConfig { tls: Some(tls), ..OrchestratorConfig::default() }).await;
+        let client = ClientTls { ca: Some(made.ca), ..ClientTls::default() };
+        let dial = |tls| Dial::new(format!("https://{address}").parse().unwrap(), tls).unwrap();
+        let nobody = ask(&mut dial(client.clone()).stream().await.unwrap()).await;
+        assert!(nobody.ends_with("127.0.0.1 true None"), "{nobody}");
+        let known = ClientTls { cert: Some(made.client), key: Some(made.client_key), ..client };
+        let known = ask(&mut dial(known).stream().await.unwrap()).await;
+        assert!(known.ends_with("127.0.0.1 true Some(\"worker-7\")"), "{known}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_nothing_is_cut_and_an_idle_one_is_closed() {
+        let (short, long) = (Span(200), Span::seconds(600));
+        let config =
+            OrchestratorConfig { first_call_timeout: short, idle_timeout: long, ..OrchestratorConfig::default() };
+        let (address, connections) = door(config).await;
+        for begin in [&b""[..], b"GET /who HTTP/1.1\r\nhost: h\r\nx: ", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let mut tcp = TcpStream::connect(address).await.unwrap();
+            tcp.write_all(begin).await.unwrap();
+            let mut rest = Vec::new();
+            // It ends: by a close, or by a reset for what was sent and not read.
+            let _ = tcp.read_to_end(&mut rest).await;
+        }
+        assert!(connections.counts.cut.load(Ordering::Relaxed) >= 1);
+
+        let config =
+            OrchestratorConfig { first_call_timeout: long, idle_timeout: short, ..OrchestratorConfig::default() };
+        let (address, _) = door(config).await;
+        let mut tcp = TcpStream::connect(address).await.unwrap();
+        tcp.write_all(b"GET /who HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("127.0.0.1 false None"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_full_house_turns_nobody_out_who_is_at_work() {
+        let (address, connections) = door(OrchestratorConfig::default()).await;
+        // Ten that say nothing, and an eleventh that asks: the oldest makes way.
+        let mut silent = Vec::new();
+        for _ in 0..10 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut stream = Stream::accepted(TcpStream::connect(address).await.unwrap());
+        assert!(ask(&mut stream).await.contains("127.0.0.1"));
+        assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0);
+        assert_eq!(connections.counts.refused.load(Ordering::Relaxed), 0);
+    }
+}
