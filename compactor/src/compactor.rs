@@ -206,6 +206,10 @@ impl Compactor {
             | Event::TokenCreated(_)
             | Event::TokenRevoked { .. }
             | Event::Audited(_)
+            | Event::WorkerSetAside { .. }
+            | Event::WorkerResumed { .. }
+            | Event::RetriesPaused { .. }
+            | Event::RetriesResumed {}
             | Event::LedgerRepaired { .. } => Ok(()),
         }
     }

@@ -30,6 +30,11 @@ pub enum Why {
         /// When it becomes ready.
         until: Timestamp,
     },
+    /// It waits for another attempt, and there are none for now.
+    RetriesPaused {
+        /// Why, in the words of who paused them.
+        reason: String,
+    },
     /// It runs.
     Leased {
         /// Who has it.
@@ -93,6 +98,8 @@ pub enum Why {
         stale: u64,
         /// Workers that offer it, but take no more jobs.
         draining: u64,
+        /// Workers that offer it, but were set aside.
+        set_aside: u64,
     },
     /// Every worker that offers its kind is full.
     WorkersFull {
@@ -134,6 +141,7 @@ impl Why {
         match self {
             Self::Blocked { .. } => "blocked",
             Self::Delayed { .. } => "delayed",
+            Self::RetriesPaused { .. } => "retries_paused",
             Self::Leased { .. } => "leased",
             Self::Failed { .. } => "failed",
             Self::Paused { .. } => "queue_paused",
@@ -157,6 +165,8 @@ impl fmt::Display for Why {
         match self {
             Self::Blocked { on } => write!(f, "it waits for {}", jobs(on)),
             Self::Delayed { until } => write!(f, "it is delayed until {until}"),
+            Self::RetriesPaused { reason } if reason.is_empty() => f.write_str("retries are paused"),
+            Self::RetriesPaused { reason } => write!(f, "retries are paused: {reason}"),
             Self::Leased { worker, lease } => write!(f, "it runs on worker {worker}, under lease {lease}"),
             Self::Failed { class } => {
                 let class = serde_json::to_string(class).unwrap_or_default();
@@ -175,14 +185,18 @@ impl fmt::Display for Why {
                 write!(f, "{target} is at {in_use} of {max}, and it wants {wants}")
             }
             Self::RateSpent { target, until } => write!(f, "the rate of {target} allows the next start at {until}"),
-            Self::NoWorker { kind, stale: 0, draining: 0 } => {
+            Self::NoWorker { kind, stale: 0, draining: 0, set_aside: 0 } => {
                 write!(f, "no registered worker offers kind {kind}")
             }
-            Self::NoWorker { kind, stale, draining } => {
+            Self::NoWorker { kind, stale, draining, set_aside } => {
                 write!(
                     f,
                     "no worker takes kind {kind}: of those that offer it {stale} are stale and {draining} draining"
-                )
+                )?;
+                match set_aside {
+                    0 => Ok(()),
+                    _ => write!(f, ", and {set_aside} set aside: see `orchctl worker list`"),
+                }
             }
             Self::WorkersFull { kind, workers, leases } => {
                 write!(f, "every worker that offers kind {kind} is full: {workers} run {leases} jobs")
@@ -220,7 +234,11 @@ pub fn job<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Opt
         JobState::Blocked { waiting_on } => {
             vec![Why::Blocked { on: waiting_on.iter().copied().take(MAX_LISTED).collect() }]
         }
-        JobState::Delayed { until } => vec![Why::Delayed { until: *until }],
+        JobState::Delayed { until } => {
+            let paused = state.retries_paused().filter(|_| job.attempts > 0);
+            let paused = paused.map(|reason| Why::RetriesPaused { reason: reason.to_owned() });
+            paused.into_iter().chain([Why::Delayed { until: *until }]).collect()
+        }
         JobState::Failed { class, at: _ } => vec![Why::Failed { class: *class }],
         JobState::Leased { lease } => match state.leases().get(lease) {
             Some(held) => vec![Why::Leased { worker: held.worker.clone(), lease: *lease }],
@@ -264,14 +282,19 @@ fn offers<H>(state: &State, liveness: &Liveness<H>, kind: &Kind, required: &Requ
     let Standing { workers, could, slot, now: fitting, leases } = standing;
     let kind = kind.clone();
     if workers == 0 {
-        let (mut stale, mut draining) = (0, 0);
-        for worker in liveness.workers().values().filter(|worker| worker.registration.kinds.contains(&kind)) {
-            if liveness.is_stale(worker, now.tick) { stale += 1 } else { draining += 1 }
+        let (mut stale, mut draining, mut set_aside) = (0, 0, 0);
+        for (id, worker) in liveness.workers().iter().filter(|(_, worker)| worker.registration.kinds.contains(&kind)) {
+            let count = match (liveness.is_stale(worker, now.tick), state.set_aside().contains_key(id)) {
+                (true, _) => &mut stale,
+                (false, true) => &mut set_aside,
+                (false, false) => &mut draining,
+            };
+            *count += 1;
         }
-        return Some(Why::NoWorker { kind, stale, draining });
+        return Some(Why::NoWorker { kind, stale, draining, set_aside });
     }
     if could == 0 {
-        let lacking = resources::lacking(liveness, &kind, required, now);
+        let lacking = resources::lacking(state, liveness, &kind, required, now);
         return Some(Why::NoFit { kind, lacking });
     }
     match (slot, fitting) {
@@ -303,17 +326,19 @@ pub struct Unoffered {
 
 /// The ready jobs that no registered worker could ever run, by kind and by what they require.
 pub fn unoffered<H>(state: &State, liveness: &Liveness<H>, now: Now) -> Vec<Unoffered> {
-    let takes = |worker: &Worker<H>| takes_jobs(worker) && !liveness.is_stale(worker, now.tick);
-    let live = liveness.workers().values().filter(|worker| takes(worker));
-    let offered: BTreeSet<&Kind> = live.flat_map(|worker| &worker.registration.kinds).collect();
+    let takes = |id: &WorkerId, worker: &Worker<H>| {
+        takes_jobs(worker) && !liveness.is_stale(worker, now.tick) && !state.set_aside().contains_key(id)
+    };
+    let live = liveness.workers().iter().filter(|(id, worker)| takes(id, worker));
+    let offered: BTreeSet<&Kind> = live.flat_map(|(_, worker)| &worker.registration.kinds).collect();
     let ready = state.ready_by_kind().filter(|(kind, jobs)| *jobs > 0 && !offered.contains(kind));
     let none = ready.map(|(kind, jobs)| Unoffered { kind: kind.clone(), jobs, lacking: String::new() });
     let unfit = state.ready_by_need().filter(|(kind, required, _)| {
         let could = |(id, worker)| required.fits(id, &liveness.offer(worker, now)).is_some();
-        offered.contains(kind) && !resources::takers(liveness, kind, now).any(could)
+        offered.contains(kind) && !resources::takers(state, liveness, kind, now).any(could)
     });
     let unfit = unfit.map(|(kind, required, jobs)| {
-        let lacking = resources::lacking(liveness, kind, required, now);
+        let lacking = resources::lacking(state, liveness, kind, required, now);
         Unoffered { kind: kind.clone(), jobs, lacking }
     });
     none.chain(unfit).collect()
@@ -343,6 +368,8 @@ pub struct WorkerSeen {
     pub stale: bool,
     /// Whether it takes no more jobs.
     pub draining: bool,
+    /// Why it gets no jobs, if it was set aside.
+    pub set_aside: Option<String>,
     /// How many jobs it runs at once.
     pub slots: u32,
     /// How many leases it holds.
@@ -365,6 +392,7 @@ pub fn worker<H>(state: &State, liveness: &Liveness<H>, id: &WorkerId, now: Now)
     Some(WorkerSeen {
         stale: liveness.is_stale(worker, now.tick),
         draining: !takes_jobs(worker),
+        set_aside: state.set_aside().get(id).map(|aside| aside.reason.clone()),
         slots: worker.registration.slots,
         leases: held(state).get(id).copied().unwrap_or(0),
         offers: worker.registration.kinds.iter().map(seen).collect(),
@@ -380,6 +408,9 @@ impl WorkerSeen {
         }
         if self.draining {
             words.push("it is draining: it takes no more jobs".to_owned());
+        }
+        if let Some(reason) = &self.set_aside {
+            words.push(format!("it was set aside: {reason}; `orchctl worker resume` gives it jobs again"));
         }
         if self.leases >= u64::from(self.slots) {
             words.push(format!("it is full: it holds {} leases for {} slots", self.leases, self.slots));

@@ -23,6 +23,7 @@ pub mod queue;
 pub mod receipt;
 pub mod record;
 pub mod resource;
+pub mod retry;
 pub mod seeded;
 pub mod state;
 pub mod summary;

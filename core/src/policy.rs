@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::JobId;
+use crate::retry::RetryRule;
 use crate::time::Span;
 
 /// What a queue or a job changes of the retry rule. Absent means "as before".
@@ -31,6 +32,9 @@ pub struct RetryPatch {
     /// Workers lost while they held the job until it is quarantined. Default 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_limit: Option<u32>,
+    /// What happens after failures of certain sorts: the first rule that is about one decides. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<RetryRule>>,
 }
 
 /// The retry rule in force for a job.
@@ -67,7 +71,7 @@ impl RetryPolicy {
     /// This rule with what `patch` sets.
     #[must_use]
     pub fn patched(self, patch: &RetryPatch) -> Self {
-        let RetryPatch { max_attempts, backoff, factor, cap, jitter, crash_limit } = patch;
+        let RetryPatch { max_attempts, backoff, factor, cap, jitter, crash_limit, rules: _ } = patch;
         Self {
             max_attempts: max_attempts.unwrap_or(self.max_attempts).max(1),
             backoff: backoff.unwrap_or(self.backoff),

@@ -14,6 +14,7 @@ use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, Seq, Wor
 use crate::job::{JobSpec, Payload};
 use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
+use crate::resource::Needs;
 use crate::time::Timestamp;
 
 /// The version of the ledger's format that a new ledger has.
@@ -153,6 +154,15 @@ pub enum Event {
         message: String,
         /// What became of the job.
         next: Next,
+        /// How the runner ended, if it did by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        /// What the job needs from now on, if a retry rule gives it more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        needs: Option<Needs>,
+        /// The worker does not get the job again.
+        #[serde(default, skip_serializing_if = "is_false")]
+        avoid_worker: bool,
     },
     /// A job will not be done.
     JobCancelled {
@@ -203,6 +213,25 @@ pub enum Event {
     },
     /// Somebody did something, or was refused.
     Audited(Box<Audited>),
+    /// Everything failed on a worker while others had jobs done: it gets none until a person says so.
+    WorkerSetAside {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
+    /// A worker that was set aside gets jobs again.
+    WorkerResumed {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// No job is tried again from now on.
+    RetriesPaused {
+        /// Why, in the words of who did it.
+        reason: String,
+    },
+    /// Jobs are tried again.
+    RetriesResumed {},
     /// The ledger was damaged, and a person had it cut behind its last good batch. Records that stood from here on are
     /// gone, and their seqs are given out anew. Since format 2.
     LedgerRepaired {
@@ -248,7 +277,11 @@ impl Event {
             // And only one whose callers are known has these.
             | Self::TokenCreated(_)
             | Self::TokenRevoked { .. }
-            | Self::Audited(_) => 1,
+            | Self::Audited(_)
+            | Self::WorkerSetAside { .. }
+            | Self::WorkerResumed { .. }
+            | Self::RetriesPaused { .. }
+            | Self::RetriesResumed {} => 1,
             Self::LedgerRepaired { .. } => 2,
         }
     }
@@ -281,6 +314,10 @@ impl Event {
             Self::TokenCreated(_) => "token_created",
             Self::TokenRevoked { .. } => "token_revoked",
             Self::Audited(_) => "audited",
+            Self::WorkerSetAside { .. } => "worker_set_aside",
+            Self::WorkerResumed { .. } => "worker_resumed",
+            Self::RetriesPaused { .. } => "retries_paused",
+            Self::RetriesResumed {} => "retries_resumed",
             Self::LedgerRepaired { .. } => "ledger_repaired",
         }
     }
@@ -428,6 +465,12 @@ pub enum CancelCause {
     Dependency(JobId),
     /// A limit was reached at which newer jobs take the place of older ones.
     Limit(LimitTarget),
+}
+
+// serde's skip_serializing_if passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 // serde's skip_serializing_if passes a reference.

@@ -117,6 +117,10 @@ pub fn job_of(record: &Record) -> Option<JobId> {
         | Event::TokenCreated(_)
         | Event::TokenRevoked { .. }
         | Event::Audited(_)
+        | Event::WorkerSetAside { .. }
+        | Event::WorkerResumed { .. }
+        | Event::RetriesPaused { .. }
+        | Event::RetriesResumed {}
         | Event::LedgerRepaired { .. } => None,
     }
 }
@@ -219,6 +223,10 @@ impl JobSummary {
             | Event::TokenCreated(_)
             | Event::TokenRevoked { .. }
             | Event::Audited(_)
+            | Event::WorkerSetAside { .. }
+            | Event::WorkerResumed { .. }
+            | Event::RetriesPaused { .. }
+            | Event::RetriesResumed {}
             | Event::LedgerRepaired { .. } => {}
         }
     }

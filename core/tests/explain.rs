@@ -6,9 +6,9 @@ use orch_core::job::{JobSpec, Payload};
 use orch_core::limit::{AtLimit, LimitSpec, Rate};
 use orch_core::liveness::{Liveness, Order, Registration, STALE_AFTER};
 use orch_core::queue::QueueSpec;
-use orch_core::record::{FailureClass, Record};
+use orch_core::record::{Event, FailureClass, Record};
 use orch_core::resource::{Item, Needs, Pool, Pools};
-use orch_core::state::{Decision, LeaseRequest, State, Submission};
+use orch_core::state::{Decision, FailureReport, LeaseRequest, State, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 
 struct Cluster {
@@ -220,7 +220,10 @@ fn it_is_not_ready() {
     cluster.lease();
     let lease = *cluster.state.leases().keys().next().unwrap();
     cluster.says(ids[0], &[("leased", &format!("it runs on worker w1, under lease {lease}"))]);
-    let decision = cluster.state.fail(&worker, lease, FailureClass::Permanent, "no".into(), cluster.now.wall).unwrap();
+    let decision = cluster
+        .state
+        .fail(&worker, lease, FailureReport::new(FailureClass::Permanent, "no"), cluster.now.wall)
+        .unwrap();
     cluster.record(decision);
     let text = "it failed for good (permanent): put it back with `orchctl retry-failed`";
     cluster.says(ids[0], &[("failed", text)]);
@@ -319,4 +322,70 @@ fn what_it_needs_is_in_use() {
     assert_eq!(cluster.why(ids[2]).last(), Some(&Why::Behind { jobs: 1 }));
     let seen = explain::worker(&cluster.state, &cluster.workers, &"w1".parse().unwrap(), cluster.now).unwrap();
     assert_eq!(seen.offers[0].next, Some(ids[2]), "what fits goes first");
+}
+
+/// Ten situations as people see them: one job each, every reason in words and by its code.
+#[test]
+fn ten_situations() {
+    let mut text = String::new();
+    let mut tell = |title: &str, cluster: &Cluster, job: JobId| {
+        text.push_str(&format!("{title}\n"));
+        for why in cluster.why(job) {
+            text.push_str(&format!("  {:<16} {why}\n", why.code()));
+        }
+    };
+
+    let mut cluster = Cluster::new();
+    let ids = cluster.submit(vec![needs("gpus=1@24GiB"), needs("gpus=2 or cpus=64"), job(), job()]);
+    tell("1 nobody offers the kind", &cluster, ids[2]);
+    for (name, gib) in [("a", &[16, 16][..]), ("b", &[8]), ("w1", &[16])] {
+        offers(&mut cluster, name, &[("gpus", gpus(gib)), ("cpus", "range(0-15)".parse().unwrap())], "north", None);
+    }
+    tell("2 no GPU is large enough", &cluster, ids[0]);
+    tell("3 it is behind others", &cluster, ids[3]);
+    let held = cluster.submit(vec![needs("gpus=2")])[0];
+    let offer = explain::offer(&cluster.state, &cluster.workers, &"a".parse().unwrap(), cluster.now).unwrap();
+    let request = LeaseRequest { offer, ..LeaseRequest::new("a".parse().unwrap(), vec![kind()], 1) };
+    let decision = cluster.state.lease(&request, &mut |_| Payload::default());
+    assert_eq!(cluster.record(decision).unwrap().job, ids[1]);
+    tell("4 its GPUs are in use", &cluster, held);
+
+    let mut cluster = Cluster::new();
+    cluster.worker(2);
+    cluster.limit("host=*", Some(1), None);
+    cluster.limit("gpu_slots", Some(4), Some(Rate { tokens: 1, per: Span::seconds(60), burst: 1 }));
+    let mut units = on("a.org");
+    units.semaphores.insert("gpu_slots".parse().unwrap(), 3);
+    let ids = cluster.submit(vec![units.clone(), units]);
+    cluster.lease();
+    tell("5 two limits and a rate hold it back", &cluster, ids[1]);
+    let decision = cluster.state.pause(&"q".parse().unwrap(), "contract under review").unwrap();
+    cluster.record(decision);
+    let other = cluster.submit(vec![job()])[0];
+    tell("6 its queue is paused", &cluster, other);
+
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(1);
+    let ids = cluster.submit(vec![job(), job()]);
+    cluster.lease();
+    tell("7 every worker is full", &cluster, ids[1]);
+    let decision = cluster.state.pause_retries("the file server is down");
+    cluster.record(decision);
+    let lease = *cluster.state.leases().keys().next().unwrap();
+    let failed = FailureReport::new(FailureClass::Error, "no");
+    let decision = cluster.state.fail(&worker, lease, failed, cluster.now.wall).unwrap();
+    cluster.record(decision);
+    tell("8 retries are paused", &cluster, ids[0]);
+
+    let mut cluster = Cluster::new();
+    let worker = cluster.worker(9);
+    let ids = cluster.submit(vec![job(); 8]);
+    let event = Event::WorkerSetAside { worker, reason: "5 different jobs failed on it in a row".into() };
+    cluster.record(Decision { events: vec![event], answer: () });
+    tell("9 the only worker was set aside", &cluster, ids[0]);
+    let elsewhere = JobSpec { labels: [("zone".to_owned(), "south".to_owned())].into(), ..job() };
+    let elsewhere = cluster.submit(vec![elsewhere])[0];
+    offers(&mut cluster, "n", &[], "north", Some(Span::seconds(600)));
+    tell("10 no worker has the label", &cluster, elsewhere);
+    insta::assert_snapshot!(text);
 }

@@ -209,7 +209,8 @@ fn a_line_of_an_import_is_a_job() {
     assert_eq!(
         fault("{\"queue\":\"q\",\"prioritty\":1,\"retry\":{\"x\":1}}"),
         "prioritty: is not a field: did you mean priority?; \
-         retry: unknown field `x`, expected one of `max_attempts`, `backoff`, `factor`, `cap`, `jitter`, `crash_limit`"
+         retry: unknown field `x`, expected one of `max_attempts`, `backoff`, `factor`, `cap`, `jitter`, `crash_limit`, \
+         `rules`"
     );
     assert_eq!(fault("{\"queue\":\"q\",\"queue\":\"q\"}"), "key \"queue\" stands twice in one object");
     assert_eq!(fault("{\"queue\":\"q\",\"payload\":{\"a\":1,\"a\":2}}"), "key \"a\" stands twice in one object");
@@ -241,7 +242,7 @@ fn what_the_documentation_shows_is_read() {
     assert_eq!(counts, [0, 0, 3, 100]);
     let scheduling = include_str!("../../docs/scheduling.md");
     let counts: Vec<_> = blocks(scheduling, "yaml").into_iter().map(|block| good(block).job_count()).collect();
-    assert_eq!(counts, [0, 2, 1, 0]);
+    assert_eq!(counts, [0, 2, 1, 0, 0]);
     for line in blocks(manifests, "json") {
         job_from_json(line.as_bytes(), None).unwrap();
     }

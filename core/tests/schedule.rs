@@ -7,10 +7,10 @@ mod schedule {
 
 use std::collections::BTreeMap;
 
-use orch_core::id::{JobId, LeaseId};
+use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::limit::{AtLimit, LimitSpec, LimitTarget, Rate};
 use orch_core::record::{ExpiryCause, FailureClass};
-use orch_core::state::JobFilter;
+use orch_core::state::{FailureReport, JobFilter};
 use orch_core::time::Span;
 use proptest::prelude::*;
 use schedule::driven::{Driven, job, kinds, queue};
@@ -60,6 +60,10 @@ enum Command {
     Pass {
         ms: u64,
     },
+    PauseRetries {
+        pause: bool,
+    },
+    ResumeWorkers,
     Crash,
 }
 
@@ -96,6 +100,8 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (0..3u8, 1..5u32, prop::option::of(1..3u32))
             .prop_map(|(queue, weight, max_running)| Command::Define { queue, weight: weight * 50, max_running }),
         3 => (0..1_500u64).prop_map(|ms| Command::Pass { ms }),
+        1 => any::<bool>().prop_map(|pause| Command::PauseRetries { pause }),
+        1 => Just(Command::ResumeWorkers),
         1 => Just(Command::Crash),
     ]
 }
@@ -133,7 +139,11 @@ fn run(driven: &mut Driven, command: Command) {
                     driven.record(decision);
                 }
                 2 => {
-                    let decision = driven.state.fail(&worker, lease, FailureClass::Error, "no".into(), now).unwrap();
+                    let report = FailureReport::new(FailureClass::Error, "no");
+                    let decision = driven
+                        .state
+                        .fail(&worker, lease, FailureReport { exit_code: Some(i32::from(pick % 2) * 3), ..report }, now)
+                        .unwrap();
                     driven.record(decision);
                 }
                 3 => {
@@ -141,7 +151,7 @@ fn run(driven: &mut Driven, command: Command) {
                     driven.record(decision);
                 }
                 _ => {
-                    let decision = driven.state.expire(lease, ExpiryCause::Ttl);
+                    let decision = driven.state.expire(lease, ExpiryCause::Ttl, now);
                     driven.record(decision);
                 }
             }
@@ -181,6 +191,17 @@ fn run(driven: &mut Driven, command: Command) {
             driven.now = driven.now.plus(Span(ms));
             let decision = driven.state.ready_due(driven.now, 100);
             driven.record(decision);
+        }
+        Command::PauseRetries { pause } => {
+            let decision = if pause { driven.state.pause_retries("why") } else { driven.state.resume_retries() };
+            driven.record(decision);
+        }
+        Command::ResumeWorkers => {
+            let set_aside: Vec<WorkerId> = driven.state.set_aside().keys().cloned().collect();
+            for worker in set_aside {
+                let decision = driven.state.resume_worker(&worker).unwrap();
+                driven.record(decision);
+            }
         }
         Command::Crash => driven.crash(),
     }

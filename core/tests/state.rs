@@ -10,7 +10,8 @@ use orch_core::policy::RetryPatch;
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, ExpiryCause, FailureClass, Record};
 use orch_core::state::{
-    CompleteAnswer, Decision, JobFilter, JobState, Judged, LeaseRequest, ResultsRefusal, State, Submission, Verdict,
+    CompleteAnswer, Decision, FailureReport, JobFilter, JobState, Judged, LeaseRequest, ResultsRefusal, State,
+    Submission, Verdict,
 };
 use orch_core::summary::{JobPhase, JobSummary, job_of};
 use orch_core::time::{Span, Timestamp};
@@ -297,7 +298,7 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
             let Some(id) = lease(pick) else { return };
             let worker = holder(driven, id);
             let class = [FailureClass::Error, FailureClass::Timeout, FailureClass::Permanent][usize::from(class)];
-            let decision = driven.state.fail(&worker, id, class, "no".into(), driven.now).unwrap();
+            let decision = driven.state.fail(&worker, id, FailureReport::new(class, "no"), driven.now).unwrap();
             driven.record(decision);
         }
         Command::Release { pick } => {
@@ -310,7 +311,7 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
         }
         Command::Expire { pick } => {
             let Some(id) = lease(pick) else { return };
-            let decision = driven.state.expire(id, ExpiryCause::Ttl);
+            let decision = driven.state.expire(id, ExpiryCause::Ttl, driven.now);
             driven.record(decision);
         }
         Command::Cancel { pick } => {

@@ -14,7 +14,7 @@ use orch_core::id::{ImportId, JobId, LeaseId, QueueName, Seq, WorkerId};
 use orch_core::job::JobSpec;
 use orch_core::liveness::Order;
 use orch_core::record::Record;
-use orch_core::state::{JobFilter, State, Submission};
+use orch_core::state::{FailureReport, JobFilter, State, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use orch_ledger::disk::memory::MemoryDir;
 use orch_ledger::{Ledger, OpenOptions, Position};
@@ -180,7 +180,7 @@ impl World {
             17 => self.create_token(v1::CreateTokenRequest::decode(bytes).ok()?),
             18 => {
                 let v1::RevokeTokenRequest { name } = v1::RevokeTokenRequest::decode(bytes).ok()?;
-                let command = RevokeToken { name: name.parse().ok()?, by: name, safe: bytes.len() % 2 == 0 };
+                let command = RevokeToken { name: name.parse().ok()?, by: name, safe: bytes.len().is_multiple_of(2) };
                 self.run(As { actor: Some(actor("revokes")), command })?.ok().map(|_| ())
             }
             19 => self.audit(v1::AuditEntry::decode(bytes).ok()?),
@@ -193,7 +193,7 @@ impl World {
     }
 
     fn create_token(&mut self, message: v1::CreateTokenRequest) -> Option<()> {
-        let safe = message.expires_in_ms % 2 == 0;
+        let safe = message.expires_in_ms.is_multiple_of(2);
         let WantedToken { name, role, queues, lasts } = message.try_into().ok()?;
         let digest = Digest::of(name.as_str().as_bytes());
         let by = name.to_string();
@@ -245,7 +245,10 @@ impl World {
                 self.run(JudgeBatch { worker, lease, number, candidates: judged }).map(|_| ())
             }
             ResultsAction::Complete { batches } => self.run(CompleteJob { worker, lease, batches }).map(|_| ()),
-            ResultsAction::Fail { class, message } => self.run(FailJob { worker, lease, class, message }).map(|_| ()),
+            ResultsAction::Fail { class, message, exit_code } => {
+                let report = FailureReport { class, message, exit_code };
+                self.run(FailJob { worker, lease, report }).map(|_| ())
+            }
         }
     }
 

@@ -321,6 +321,20 @@ fn limit(random: &mut Random) -> v1::Limit {
     }
 }
 
+fn rule(random: &mut Random) -> v1::RetryRule {
+    let patterns = ["", "", "went", "(", "(a*)*$"];
+    v1::RetryRule {
+        classes: (0..random.below(3)).map(|_| i32::try_from(random.below(7)).unwrap_or(0)).collect(),
+        exit_codes: (0..random.below(2)).map(|_| 1).collect(),
+        message: patterns[random.below(patterns.len())].into(),
+        fail: random.below(4) == 0,
+        backoff_ms: (random.below(4) == 0).then(|| number(random)),
+        max_attempts: (random.below(4) == 0).then(|| small(random)),
+        memory: (random.below(4) == 0).then(|| v1::MoreMemory { factor: 20_000, cap: number(random) }),
+        avoid_worker: random.below(4) == 0,
+    }
+}
+
 fn retry(random: &mut Random) -> v1::RetryPatch {
     let factors = [0.0, 1.0, 2.5, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, f64::MAX];
     v1::RetryPatch {
@@ -330,6 +344,8 @@ fn retry(random: &mut Random) -> v1::RetryPatch {
         cap_ms: random.flip().then(|| number(random)),
         jitter_ms: random.flip().then(|| number(random)),
         crash_limit: random.flip().then(|| small(random)),
+        rules: (random.below(6) == 0)
+            .then(|| v1::RetryRules { rules: (0..random.below(3)).map(|_| rule(random)).collect() }),
     }
 }
 

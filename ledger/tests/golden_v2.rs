@@ -21,9 +21,9 @@ use orch_ledger::{Ledger, OpenOptions, Position, Tail};
 use support::{T0, open_with, options, paused};
 
 /// The chain link of its last batch.
-const LAST_CHAIN: &str = "a1488dadbdd004fad002a2dfe8e93ae202f3534ea32115c3f5c6013f90c4cc83";
+const LAST_CHAIN: &str = "806849b323e69b0674599d07a972eee3f16c84fc5f834f9f01456c44ee408e83";
 
-/// Events and fields that the golden ledger of format 1 lacks, in batches. `$1` is the first job or token of these.
+/// Events and fields that the golden ledger of format 1 lacks, in batches. `$1` is the first job, token or lease of these.
 const LATER: &[&[&str]] = &[
     &[
         r#"{"queue_defined":{"queue":"train","kind":"command","weight":300,"max_running":2}}"#,
@@ -48,6 +48,13 @@ const LATER: &[&[&str]] = &[
         r#"{"audited":{"actor":"anonymous","call":"WorkerService/LeaseJob","verdict":"denied","reason":"NO_TOKEN","count":12}}"#,
     ],
     &[r#"{"limit_unset":{"limit":"host=*"}}"#],
+    &[
+        r#"{"queue_defined":{"queue":"train","kind":"command","retry":{"rules":[{"class":["error"],"exit_code":[137],"message":"(?i)out of memory","backoff":"1s","max_attempts":5,"memory":{"factor":"1.5","cap":"65536"},"avoid_worker":true},{"class":["timeout"],"then":"fail"}]},"weight":300,"max_running":2}}"#,
+        r#"{"attempt_failed":{"job":$2,"lease":$4,"class":"error","message":"out of memory","next":{"delayed":"2026-11-21T12:00:00.000Z"},"exit_code":137,"needs":[{"gpus":"1"},{"cpus":"8"}],"avoid_worker":true}}"#,
+        r#"{"worker_set_aside":{"worker":"w","reason":"everything fails"}}"#,
+        r#"{"worker_resumed":{"worker":"w"}}"#,
+    ],
+    &[r#"{"retries_paused":{"reason":"a disk is full"}}"#, r#"{"retries_resumed":{}}"#],
 ];
 
 fn folder(version: &str) -> PathBuf {
@@ -93,7 +100,10 @@ fn write() -> MemoryDir {
             let event: Event = serde_json::from_str(&json).unwrap();
             assert_eq!(serde_json::to_string(&event).unwrap(), json, "the event's one form");
             let seq = opened.ledger.stage(Timestamp(T0.0 + 7_300_000), &event).unwrap();
-            made.extend(matches!(event, Event::JobSubmitted(_) | Event::TokenCreated(_)).then_some(seq.0));
+            made.extend(
+                matches!(event, Event::JobSubmitted(_) | Event::TokenCreated(_) | Event::LeaseGranted { .. })
+                    .then_some(seq.0),
+            );
         }
         opened.ledger.commit().unwrap();
     }

@@ -5,7 +5,9 @@ use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::limit::{AtLimit, LimitSpec, Rate};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
+use orch_core::record::FailureClass;
 use orch_core::resource::{Amount, Need, Needs, Preference, Quantity, Variant};
+use orch_core::retry::{MoreMemory, Pattern, RetryRule, Then};
 use orch_core::state::Submission;
 use orch_core::time::{Span, Timestamp};
 use orch_proto::convert::{Faults, MAX_SPAN, MAX_TIMESTAMP};
@@ -22,12 +24,37 @@ fn positive() -> impl Strategy<Value = Span> {
     (1..=MAX_SPAN.0).prop_map(Span)
 }
 
+fn rule() -> impl Strategy<Value = RetryRule> {
+    let classes = proptest::sample::subsequence(vec![FailureClass::Error, FailureClass::Timeout], 0..=2);
+    let about = (classes, proptest::collection::vec(any::<i32>(), 0..3), option::of("[a-z]{1,9}(a|b)*"));
+    let more = (10_001..u64::MAX, 1..u64::MAX);
+    let more = more.prop_map(|(factor, cap)| MoreMemory { factor: Amount(factor), cap: Amount(cap) });
+    let again = (option::of(span()), option::of(1..u32::MAX), option::of(more), any::<bool>());
+    (about, option::of(again)).prop_map(|((class, exit_code, message), again)| {
+        let message = message.map(|text| Pattern::new(&text).unwrap());
+        let (then, (backoff, max_attempts, memory, avoid_worker)) = match again {
+            Some(again) => (Then::Retry, again),
+            None => (Then::Fail, (None, None, None, false)),
+        };
+        RetryRule { class, exit_code, message, then, backoff, max_attempts, memory, avoid_worker }
+    })
+}
+
 fn retry() -> impl Strategy<Value = RetryPatch> {
     let counts = (option::of(1..u32::MAX), option::of(1..u32::MAX));
     let spans = (option::of(span()), option::of(span()), option::of(span()));
-    (counts, option::of(1.0..=1e6), spans).prop_map(|((max_attempts, crash_limit), factor, (backoff, cap, jitter))| {
-        RetryPatch { max_attempts, backoff, factor, cap, jitter, crash_limit }
-    })
+    let rules = option::of(proptest::collection::vec(rule(), 0..3));
+    (counts, option::of(1.0..=1e6), spans, rules).prop_map(
+        |((max_attempts, crash_limit), factor, (backoff, cap, jitter), rules)| RetryPatch {
+            max_attempts,
+            backoff,
+            factor,
+            cap,
+            jitter,
+            crash_limit,
+            rules,
+        },
+    )
 }
 
 fn lease() -> impl Strategy<Value = LeasePatch> {

@@ -94,7 +94,8 @@ fn a_results_message_says_one_thing_under_one_lease() {
         Some(Action::Fail(v1::Fail { class, message: "died".into(), exit_code: code }))
     };
     let checked = ResultsMessage::try_from(message(fail(v1::FailureClass::Error, Some(3)))).unwrap();
-    let action = ResultsAction::Fail { class: FailureClass::Error, message: "died (exit code 3)".into() };
+    let action =
+        ResultsAction::Fail { class: FailureClass::Error, message: "died (exit code 3)".into(), exit_code: Some(3) };
     assert_eq!(checked, ResultsMessage { worker: None, lease: LeaseId::new(5), action });
     for class in [v1::FailureClass::Quarantined, v1::FailureClass::Unspecified] {
         let faults = ResultsMessage::try_from(message(fail(class, None))).unwrap_err();

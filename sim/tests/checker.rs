@@ -230,6 +230,9 @@ fn done_means_complete() {
         class: FailureClass::Incomplete,
         message: String::new(),
         next: Next::Ready,
+        exit_code: None,
+        needs: None,
+        avoid_worker: false,
     };
     assert_eq!(story(vec![grant(1, "w"), failed]).check(&[], true), []);
 }

@@ -24,8 +24,9 @@ pub(super) struct Standing {
     pub(super) leases: u64,
 }
 
-/// The workers that are live, take jobs and offer a kind.
+/// The workers that are live, take jobs, were not set aside, and offer a kind.
 pub(super) fn takers<'a, H>(
+    state: &'a State,
     liveness: &'a Liveness<H>,
     kind: &'a Kind,
     now: Now,
@@ -33,7 +34,7 @@ pub(super) fn takers<'a, H>(
     let offers = move |worker: &Worker<H>| {
         worker.registration.kinds.contains(kind) && takes_jobs(worker) && !liveness.is_stale(worker, now.tick)
     };
-    liveness.workers().iter().filter(move |(_, worker)| offers(worker))
+    liveness.workers().iter().filter(move |(id, worker)| offers(worker) && !state.set_aside().contains_key(*id))
 }
 
 /// What every worker that holds leases has set apart, by its leases.
@@ -63,7 +64,7 @@ pub(super) fn standing<H>(
 ) -> Standing {
     let held = set_apart(state);
     let mut standing = Standing::default();
-    for (id, worker) in takers(liveness, kind, now) {
+    for (id, worker) in takers(state, liveness, kind, now) {
         standing.workers += 1;
         let offer = liveness.offer(worker, now);
         if required.fits(id, &offer).is_none() {
@@ -81,9 +82,15 @@ pub(super) fn standing<H>(
 }
 
 /// Why none of the workers of a kind could ever run what requires so much.
-pub(super) fn lacking<H>(liveness: &Liveness<H>, kind: &Kind, required: &Requirements, now: Now) -> String {
+pub(super) fn lacking<H>(
+    state: &State,
+    liveness: &Liveness<H>,
+    kind: &Kind,
+    required: &Requirements,
+    now: Now,
+) -> String {
     let offers: Vec<(&WorkerId, Offer)> =
-        takers(liveness, kind, now).map(|(id, worker)| (id, liveness.offer(worker, now))).collect();
+        takers(state, liveness, kind, now).map(|(id, worker)| (id, liveness.offer(worker, now))).collect();
     let count = |fits: &dyn Fn(&WorkerId, &Offer) -> bool| offers.iter().filter(|(id, offer)| fits(id, offer)).count();
     let mut words = Vec::new();
     if !required.labels.is_empty() && count(&|id, offer| required.admits(id, offer)) < offers.len() {

@@ -9,6 +9,7 @@ use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH};
 use crate::limit::{KeyValue, MAX_KEYS, MAX_WEIGHT, RUNNING};
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::resource::label_faults;
+use crate::retry::MAX_RULES;
 use crate::time::Span;
 
 /// The most characters of a job's name or idempotency key.
@@ -79,6 +80,19 @@ pub fn share_faults(weight: Option<u32>, max_running: Option<u32>) -> Vec<(Strin
     faults
 }
 
+/// The faults of the rules about failures: field and message.
+pub fn retry_rule_faults(retry: &RetryPatch) -> Vec<(String, String)> {
+    let rules = retry.rules.as_deref().unwrap_or_default();
+    let mut faults = Vec::new();
+    if rules.len() > MAX_RULES {
+        faults.push(("rules".to_owned(), format!("has {} rules, at most {MAX_RULES} are allowed", rules.len())));
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        faults.extend(rule.faults().into_iter().map(|(field, message)| (format!("rules[{i}].{field}"), message)));
+    }
+    faults
+}
+
 /// The faults of retry and lease rules, of a job or a queue: field and message.
 pub(super) fn rule_faults(retry: &RetryPatch, lease: &LeasePatch, timeout: Option<Span>) -> Vec<(String, String)> {
     let mut faults = Vec::new();
@@ -88,6 +102,9 @@ pub(super) fn rule_faults(retry: &RetryPatch, lease: &LeasePatch, timeout: Optio
     }
     if retry.crash_limit == Some(0) {
         fault("retry.crash_limit", "0 would never run the job: 1 means no second worker");
+    }
+    for (field, message) in retry_rule_faults(retry) {
+        fault(&format!("retry.{field}"), &message);
     }
     // Written so that a NaN is a fault too.
     if retry.factor.is_some_and(|factor| !(1.0..=1e6).contains(&factor)) {

@@ -19,7 +19,7 @@ mod yaml;
 
 use std::fmt;
 
-pub use check::{MAX_DEPENDENCIES, MAX_NAME_CHARS, share_faults, want_faults};
+pub use check::{MAX_DEPENDENCIES, MAX_NAME_CHARS, retry_rule_faults, share_faults, want_faults};
 pub use line::{LineError, MAX_LINE_BYTES, job_from_json};
 pub use range::{Cut, MAX_RANGE_JOBS, RangeSpec};
 

@@ -113,10 +113,24 @@ static CUT: Shape = Shape {
 };
 
 static RETRY: Shape = Shape {
-    fields: &["max_attempts", "backoff", "factor", "cap", "jitter", "crash_limit"],
+    fields: &["max_attempts", "backoff", "factor", "cap", "jitter", "crash_limit", "rules"],
     required: &[],
-    inner: &[],
+    inner: &[("rules", Inner::ListOf(&RULE))],
     base: || json!({}),
+};
+
+static RULE: Shape = Shape {
+    fields: &["class", "exit_code", "message", "then", "backoff", "max_attempts", "memory", "avoid_worker"],
+    required: &[],
+    inner: &[("memory", Inner::Object(&MEMORY))],
+    base: || json!({}),
+};
+
+static MEMORY: Shape = Shape {
+    fields: &["factor", "cap"],
+    required: &["factor", "cap"],
+    inner: &[],
+    base: || json!({"factor": 2, "cap": 1}),
 };
 
 static LEASE: Shape = Shape { fields: &["ttl", "heartbeat"], required: &[], inner: &[], base: || json!({}) };
@@ -285,6 +299,7 @@ mod tests {
         use crate::manifest::range::Cut;
         use crate::policy::{LeasePatch, RetryPatch};
         use crate::resource::Preference;
+        use crate::retry::{MoreMemory, RetryRule};
         let sorted = |mut names: Vec<String>| {
             names.sort();
             names
@@ -297,6 +312,8 @@ mod tests {
         assert_eq!(sorted(names::<Preference>(&PREFERENCE)), written(&PREFERENCE));
         assert_eq!(sorted(names::<Cut>(&CUT)), written(&CUT));
         assert_eq!(sorted(names::<RetryPatch>(&RETRY)), written(&RETRY));
+        assert_eq!(sorted(names::<RetryRule>(&RULE)), written(&RULE));
+        assert_eq!(sorted(names::<MoreMemory>(&MEMORY)), written(&MEMORY));
         assert_eq!(sorted(names::<LeasePatch>(&LEASE)), written(&LEASE));
         assert_eq!(sorted(names::<SizeLimits>(&LIMITS)), written(&LIMITS));
         assert_eq!(sorted(names::<ToleranceRule>(&TOLERANCE)), written(&TOLERANCE));

@@ -12,6 +12,7 @@ mod pool;
 mod requirements;
 
 pub use amount::{Amount, AmountError, mebibytes};
+pub(crate) use need::Written;
 pub use need::{MAX_ALTERNATIVES, MAX_NEEDS, Need, Needs, NeedsError, Quantity, Variant};
 pub use pool::{Allocation, Item, MAX_ITEMS, MAX_POOLS, Pool, PoolError, Pools, Taken};
 pub use requirements::{MAX_LABELS, Offer, Preference, Requirements, label_faults};

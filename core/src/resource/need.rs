@@ -246,7 +246,7 @@ impl Serialize for Needs {
 }
 
 /// An amount as written: text, or a number.
-struct Written(String);
+pub(crate) struct Written(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::job::{Delivery, Overrides};
-use super::schedule::Wants;
+use super::schedule::{LaneId, Wants};
 use super::submit::{key_digest, spec_digest};
-use super::{
-    BatchRange, Counts, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State,
-};
+use super::{BatchRange, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State};
 use crate::contract::Contract;
-use crate::id::{ImportId, JobId, LeaseId, QueueName, Seq};
+use crate::id::{ImportId, JobId, LeaseId, QueueName, Seq, WorkerId};
 use crate::job::{JobSpec, OnDependencyFailure};
 use crate::record::{BatchJudged, CandidateAccepted, Event, JobSubmitted, Next, Origin, Record};
+use crate::resource::Requirements;
 
 /// An event that cannot have happened in this state: the ledger was not written by this fold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,14 +53,8 @@ impl State {
                 Ok(())
             }
             Event::QueueDefined(spec) => {
-                self.schedule.define_queue(spec);
-                match self.queues.get_mut(&spec.name) {
-                    Some(queue) => queue.spec = (**spec).clone(),
-                    None => {
-                        let queue = Queue { spec: (**spec).clone(), paused: None, jobs: JobCounts::default() };
-                        self.queues.insert(spec.name.clone(), queue);
-                    }
-                }
+                let number = self.schedule.define_queue(spec);
+                self.queues.define(number, spec);
                 Ok(())
             }
             Event::QueuePaused { queue, reason } => {
@@ -134,16 +127,25 @@ impl State {
             Event::BatchJudged(judged) => self.batch_judged(judged, seq),
             Event::CandidateAccepted(accepted) => self.candidate_accepted(accepted, seq),
             Event::JobCompleted { job, lease } => {
-                self.end_lease(*lease, *job, Outcome::Completed, seq)?;
+                let worker = self.end_lease(*lease, *job, Outcome::Completed, seq)?;
+                self.trust.succeeded(&worker);
                 self.leave(*job, |counts| &mut counts.done)
             }
-            Event::AttemptFailed { job, lease, class, message, next } => {
+            Event::AttemptFailed { job, lease, class, message, next, exit_code: _, needs, avoid_worker } => {
                 let finally = matches!(next, Next::Failed(_));
                 let outcome = Outcome::Failed { class: *class, message: message.clone(), finally };
-                self.end_lease(*lease, *job, outcome, seq)?;
+                let worker = self.end_lease(*lease, *job, outcome, seq)?;
                 self.counts.failures += 1;
+                self.trust.failed(&worker, *job, *class, self.counts.jobs.done);
                 self.job_mut(*job)?.failures += 1;
-                self.go_on(*job, *next, record)
+                self.go_on(*job, *next, record)?;
+                if needs.is_some() || *avoid_worker {
+                    self.require(*job, |required| {
+                        required.needs = needs.clone().unwrap_or_else(|| required.needs.clone());
+                        required.avoid.extend(avoid_worker.then_some(worker));
+                    })?;
+                }
+                Ok(())
             }
             Event::JobCancelled { job, cause: _, reason: _ } => {
                 if let JobState::Leased { lease } = self.job_state(*job)? {
@@ -155,6 +157,7 @@ impl State {
                 let known = self.job_mut(*job)?;
                 known.failures = 0;
                 known.crashes = 0;
+                self.require(*job, |required| required.avoid.clear())?;
                 self.enter(*job, JobState::Ready)
             }
             Event::LimitSet(spec) => {
@@ -178,6 +181,22 @@ impl State {
             }
             Event::Audited(entry) => {
                 self.access.noted(seq, at, entry);
+                Ok(())
+            }
+            Event::WorkerSetAside { worker, reason } => {
+                self.trust.set_aside(worker, reason, at);
+                Ok(())
+            }
+            Event::WorkerResumed { worker } => {
+                self.trust.set_aside.remove(worker);
+                Ok(())
+            }
+            Event::RetriesPaused { reason } => {
+                self.trust.retries_paused = Some(reason.clone());
+                Ok(())
+            }
+            Event::RetriesResumed {} => {
+                self.trust.retries_paused = None;
                 Ok(())
             }
             Event::LegacyImportStarted { file, name, contract, payload: _ } => {
@@ -230,7 +249,7 @@ impl State {
             overrides: overrides(spec, *not_before),
         };
         self.jobs.insert(id, job);
-        self.count(id, 1, |counts| &mut counts.failed)?;
+        self.count(lane, 1, |counts| &mut counts.failed);
         self.enter(id, state)
     }
 
@@ -281,40 +300,56 @@ impl State {
     fn enter(&mut self, id: JobId, state: JobState) -> Result<(), Misfit> {
         let job = self.job_mut(id)?;
         let before = std::mem::replace(&mut job.state, state.clone());
-        let lane = job.lane;
+        let (lane, again) = (job.lane, job.attempts > 0);
         if before.is_open() != state.is_open() {
             self.schedule.set_unfinished(lane, id, state.is_open());
         }
         match before {
             JobState::Ready => self.schedule.remove(lane, id),
             JobState::Delayed { until } => {
-                self.delayed.remove(&(until, id));
+                // In one of the two.
+                let _ = self.delayed.remove(&(until, id)) || self.retries.remove(&(until, id));
             }
             JobState::Leased { .. } => self.schedule.end(lane),
             JobState::Blocked { .. } | JobState::Failed { .. } => {}
         }
         match state {
             JobState::Ready => self.schedule.insert(lane, id),
-            JobState::Delayed { until } => {
-                self.delayed.insert((until, id));
-            }
+            JobState::Delayed { until } if again => drop(self.retries.insert((until, id))),
+            JobState::Delayed { until } => drop(self.delayed.insert((until, id))),
             JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
         }
-        self.count(id, -1, |counts| place(counts, &before))?;
-        self.count(id, 1, |counts| place(counts, &state))
+        self.count(lane, -1, |counts| place(counts, &before));
+        self.count(lane, 1, |counts| place(counts, &state));
+        Ok(())
+    }
+
+    /// Changes what a job requires of its worker: it goes on in another lane.
+    fn require(&mut self, id: JobId, change: impl FnOnce(&mut Requirements)) -> Result<(), Misfit> {
+        let job = self.jobs.get_mut(&id).ok_or_else(|| format!("job {id} is not open"))?;
+        let before = job.lane;
+        let mut requirements = self.schedule.requirements(before).clone();
+        change(&mut requirements);
+        let after = self.schedule.reopen(before, &requirements);
+        job.lane = after;
+        if after != before && job.state == JobState::Ready {
+            self.schedule.remove(before, id);
+            self.schedule.insert(after, id);
+        }
+        self.schedule.close(before);
+        Ok(())
     }
 
     /// Takes a job that is done or cancelled out of the memory.
     fn leave(&mut self, id: JobId, ended: fn(&mut JobCounts) -> &mut u64) -> Result<(), Misfit> {
-        let before = self.job_state(id)?;
-        self.count(id, -1, |counts| place(counts, &before))?;
-        self.count(id, 1, ended)?;
         self.unblock_dependents(id);
-        let Some(job) = self.jobs.remove(&id) else { return Ok(()) };
+        let job = self.jobs.remove(&id).ok_or_else(|| format!("job {id} is not open"))?;
+        self.count(job.lane, -1, |counts| place(counts, &job.state));
+        self.count(job.lane, 1, ended);
         match job.state {
             JobState::Ready => self.schedule.remove(job.lane, id),
             JobState::Delayed { until } => {
-                self.delayed.remove(&(until, id));
+                let _ = self.delayed.remove(&(until, id)) || self.retries.remove(&(until, id));
             }
             JobState::Leased { .. } => self.schedule.end(job.lane),
             JobState::Blocked { .. } | JobState::Failed { .. } => {}
@@ -337,27 +372,24 @@ impl State {
         }
     }
 
-    fn end_lease(&mut self, lease: LeaseId, job: JobId, outcome: Outcome, seq: Seq) -> Result<(), Misfit> {
+    /// Ends a lease; whose it was.
+    fn end_lease(&mut self, lease: LeaseId, job: JobId, outcome: Outcome, seq: Seq) -> Result<WorkerId, Misfit> {
         let held = self.leases.remove(&lease).ok_or_else(|| format!("lease {lease} is not current"))?;
         if held.job != job {
             return Err(format!("lease {lease} is of job {}, not of job {job}", held.job));
         }
         let batches = held.delivery.batches.into_boxed_slice();
-        self.ended.remember(lease, Ended { job, worker: held.worker, batches, outcome, seq });
-        Ok(())
+        self.ended.remember(lease, Ended { job, worker: held.worker.clone(), batches, outcome, seq });
+        Ok(held.worker)
     }
 
-    /// Adds to a count of the job's queue and to the same count of the whole.
-    fn count(&mut self, id: JobId, by: i64, which: impl Fn(&mut JobCounts) -> &mut u64) -> Result<(), Misfit> {
-        let lane = self.job(id).ok_or_else(|| format!("job {id} is not open"))?.lane;
-        let queue = self.schedule.lane(lane).0.clone();
-        let Counts { jobs: total, .. } = &mut self.counts;
-        let of_queue = &mut self.queues.get_mut(&queue).ok_or_else(|| format!("queue {queue} does not exist"))?.jobs;
-        for counts in [total, of_queue] {
+    /// Adds to a count of a lane's queue and to the same count of the whole.
+    fn count(&mut self, lane: LaneId, by: i64, which: impl Fn(&mut JobCounts) -> &mut u64) {
+        let of_queue = self.queues.at_mut(self.schedule.queue_of(lane)).map(|queue| &mut queue.jobs);
+        for counts in [Some(&mut self.counts.jobs), of_queue].into_iter().flatten() {
             let count = which(counts);
             *count = count.wrapping_add_signed(by);
         }
-        Ok(())
     }
 
     fn queue_mut(&mut self, queue: &QueueName) -> Result<&mut Queue, Misfit> {

@@ -58,6 +58,12 @@ impl State {
             })).collect::<Vec<_>>(),
             "limits": self.limits().collect::<Vec<_>>(),
             "in_use": self.schedule.in_use(),
+            "retries_paused": self.retries_paused(),
+            "set_aside": self.set_aside().iter().map(|(worker, aside)| json!({
+                "worker": worker,
+                "reason": aside.reason,
+                "at": aside.at,
+            })).collect::<Vec<_>>(),
             "leases": self.leases.iter().map(|(lease, held)| json!({
                 "lease": lease,
                 "job": held.job,

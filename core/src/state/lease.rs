@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Decision, Job, JobState, Lease, State};
+use super::{Decision, FailureReport, Job, JobState, Lease, State};
 use crate::access::{Queues, SessionId};
 use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
 use crate::job::Payload;
 use crate::policy::LeasePolicy;
 use crate::record::{Event, ExpiryCause, FailureClass, Next};
-use crate::resource::{Offer, Requirements, Variant};
+use crate::resource::{Needs, Offer, Requirements, Variant};
+use crate::retry::Then;
 use crate::time::{Span, Timestamp};
 
 /// What a worker that asks for jobs offers.
@@ -74,6 +75,19 @@ pub struct Granted {
     pub variant: Variant,
 }
 
+/// What follows from a failure.
+struct After {
+    next: Next,
+    needs: Option<Needs>,
+    avoid_worker: bool,
+}
+
+impl After {
+    const fn finally(class: FailureClass) -> Self {
+        Self { next: Next::Failed(class), needs: None, avoid_worker: false }
+    }
+}
+
 impl State {
     /// Decides which job a worker gets next; `max` is for the caller, who applies this and asks again. Nothing is
     /// recorded if there is none that may run. `payload_of` reads a job's payload from the ledger.
@@ -96,6 +110,9 @@ impl State {
         payload_of: &mut dyn FnMut(JobId) -> Payload,
     ) -> Decision<Option<Granted>> {
         let mut decision = Decision::nothing(None);
+        if self.trust.set_aside.contains_key(&request.worker) {
+            return decision;
+        }
         let fits = |required: &Requirements| request.fits(required);
         let next = match &bounds.queues {
             Queues::All => self.schedule.next(&request.kinds, &fits),
@@ -136,7 +153,16 @@ impl State {
                 let class = FailureClass::Permanent;
                 let next = Next::Failed(class);
                 let message = error.to_string();
-                decision.events.push(Event::AttemptFailed { job: id, lease, class, message, next });
+                decision.events.push(Event::AttemptFailed {
+                    job: id,
+                    lease,
+                    class,
+                    message,
+                    next,
+                    exit_code: None,
+                    needs: None,
+                    avoid_worker: false,
+                });
                 self.settle_dependents(id, false, &mut decision.events);
             }
         }
@@ -158,7 +184,7 @@ impl State {
     }
 
     /// Decides the end of a lease whose worker is lost. Nothing if it is not current any more.
-    pub fn expire(&self, lease: LeaseId, cause: ExpiryCause) -> Decision<()> {
+    pub fn expire(&self, lease: LeaseId, cause: ExpiryCause, now: Timestamp) -> Decision<()> {
         let mut decision = Decision::nothing(());
         let Some(held) = self.leases.get(&lease) else { return decision };
         let Some(job) = self.jobs.get(&held.job) else { return decision };
@@ -166,7 +192,7 @@ impl State {
         let next = if crashes >= self.retry_policy(job).crash_limit {
             Next::Failed(FailureClass::Quarantined)
         } else {
-            Next::Ready
+            self.again(Span(0), now)
         };
         decision.events.push(Event::LeaseExpired { job: held.job, lease, cause, next });
         if matches!(next, Next::Failed(_)) {
@@ -181,54 +207,79 @@ impl State {
         let Some(held) = self.leases.get(&lease) else { return decision };
         let limit = self.jobs.get(&held.job).and_then(|job| self.timeout(job)).unwrap_or_default();
         let message = format!("worker {} ran it longer than its timeout of {limit}", held.worker);
-        let (events, _) = self.fail_attempt(lease, held, FailureClass::Timeout, message, now);
+        let report = FailureReport::new(FailureClass::Timeout, message);
+        let (events, _) = self.fail_attempt(lease, held, report, now);
         decision.events = events;
         decision
     }
 
-    /// Decides which delayed jobs are ready by now, at most `max` of them.
+    /// Decides which delayed jobs are ready by now, at most `max` of them; no retries while they are paused.
     pub fn ready_due(&self, now: Timestamp, max: usize) -> Decision<()> {
-        let due = self.delayed.iter().take_while(|(until, _)| *until <= now).take(max);
+        let retries = if self.retries_paused().is_some() { None } else { Some(&self.retries) };
+        let sets = std::iter::once(&self.delayed).chain(retries);
+        let due = sets.flat_map(|set| set.iter().take_while(|(until, _)| *until <= now)).take(max);
         let events = due.map(|(_, job)| Event::JobReadied { job: *job, not_before: None }).collect();
         Decision { events, answer: () }
     }
 
-    /// The events by which an attempt fails, and what becomes of the job.
+    /// The events of a failed attempt, and what becomes of its job.
     pub(super) fn fail_attempt(
         &self,
         lease: LeaseId,
         held: &Lease,
-        class: FailureClass,
-        message: String,
+        report: FailureReport,
         now: Timestamp,
     ) -> (Vec<Event>, Next) {
-        let next = match self.jobs.get(&held.job) {
-            Some(job) => self.after_failure(held.job, job, class, now),
-            None => Next::Failed(class),
+        let FailureReport { class, message, exit_code } = report;
+        let message: String = message.chars().take(crate::record::MAX_MESSAGE_CHARS).collect();
+        let after = match self.jobs.get(&held.job) {
+            Some(job) => self.after_failure(held.job, job, class, exit_code, &message, now),
+            None => After::finally(class),
         };
-        let message = message.chars().take(crate::record::MAX_MESSAGE_CHARS).collect();
-        let mut events = vec![Event::AttemptFailed { job: held.job, lease, class, message, next }];
+        let After { next, needs, avoid_worker } = after;
+        let job = held.job;
+        let mut events =
+            vec![Event::AttemptFailed { job, lease, class, message, next, exit_code, needs, avoid_worker }];
         if matches!(next, Next::Failed(_)) {
             self.settle_dependents(held.job, false, &mut events);
         }
+        events.extend(self.distrust(&held.worker, job, class));
         (events, next)
     }
 
-    fn after_failure(&self, id: JobId, job: &Job, class: FailureClass, now: Timestamp) -> Next {
+    fn after_failure(
+        &self,
+        id: JobId,
+        job: &Job,
+        class: FailureClass,
+        exit_code: Option<i32>,
+        message: &str,
+        now: Timestamp,
+    ) -> After {
+        let rule = self.retry_rules(job).iter().find(|rule| rule.is_about(class, exit_code, message));
         let policy = self.retry_policy(job);
         let failures = job.failures + 1;
-        match class {
-            FailureClass::Permanent | FailureClass::Quarantined => Next::Failed(class),
-            FailureClass::Error | FailureClass::Timeout | FailureClass::Incomplete => {
-                if failures >= policy.max_attempts {
-                    return Next::Failed(class);
-                }
-                match policy.wait(id, failures) {
-                    Span(0) => Next::Ready,
-                    wait => Next::Delayed(now.plus(wait)),
-                }
+        let tries = match (class, rule.map(|rule| rule.then)) {
+            (_, Some(Then::Fail)) | (FailureClass::Quarantined, _) | (FailureClass::Permanent, None) => false,
+            (_, Some(Then::Retry)) | (FailureClass::Error | FailureClass::Timeout | FailureClass::Incomplete, None) => {
+                failures < rule.and_then(|rule| rule.max_attempts).unwrap_or(policy.max_attempts)
             }
+        };
+        if !tries {
+            return After::finally(class);
         }
+        let wait = rule.and_then(|rule| rule.backoff).unwrap_or_else(|| policy.wait(id, failures));
+        let required = self.schedule.requirements(job.lane);
+        After {
+            next: self.again(wait, now),
+            needs: rule.and_then(|rule| rule.memory).and_then(|more| more.of(&required.needs)),
+            avoid_worker: rule.is_some_and(|rule| rule.avoid_worker),
+        }
+    }
+
+    /// What becomes of a job that is tried again after a wait: while retries are paused it waits in any case.
+    fn again(&self, wait: Span, now: Timestamp) -> Next {
+        if wait == Span(0) && self.retries_paused().is_none() { Next::Ready } else { Next::Delayed(now.plus(wait)) }
     }
 
     /// The events that follow for the jobs that wait for `ended`, which is done or will not be, and for those that

@@ -18,10 +18,13 @@ mod job;
 mod lease;
 mod legacy;
 mod limits;
+mod queues;
 mod refusal;
 mod results;
 mod schedule;
+mod seqs;
 mod submit;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -32,10 +35,12 @@ pub use control::{JobFilter, OpenState};
 pub use job::{BatchRange, Ended, Job, JobState, Lease, Outcome};
 pub use lease::{Granted, LeaseBounds, LeaseRequest};
 pub use legacy::{Import, LegacyStart};
+pub use queues::Queues;
 pub use refusal::{CompleteAnswer, Refusal, ResultsRefusal, SubmitFault, SubmitRefusal};
-pub use results::{BatchAnswer, Judged, Verdict};
+pub use results::{BatchAnswer, FailureReport, Judged, Verdict};
 pub use schedule::{Hold, LimitUsage};
 pub use submit::{Submission, Submitted};
+pub use trust::{SET_ASIDE_AFTER, SetAside};
 
 use crate::contract::{AcceptedSet, Contract};
 use crate::digest::Digest;
@@ -45,6 +50,7 @@ use crate::policy::{LeasePolicy, RetryPolicy};
 use crate::queue::QueueSpec;
 use crate::record::Event;
 use crate::resource::Requirements;
+use crate::retry::RetryRule;
 use crate::time::{Span, Timestamp};
 
 /// What a decision comes to: the events to record, and the answer for the caller once they are durable.
@@ -68,11 +74,14 @@ impl<T> Decision<T> {
 pub struct State {
     last_seq: Seq,
     epoch: u64,
-    queues: BTreeMap<QueueName, Queue>,
+    queues: Queues,
     contracts: BTreeMap<ContractRef, Registered>,
-    jobs: HashMap<JobId, Job>,
+    jobs: seqs::SeqMap<JobId, Job>,
     schedule: schedule::Schedule,
     delayed: BTreeSet<(Timestamp, JobId)>,
+    /// Those that wait for another attempt: they are held back while retries are paused.
+    retries: BTreeSet<(Timestamp, JobId)>,
+    trust: trust::Trust,
     leases: BTreeMap<LeaseId, Lease>,
     ended: job::EndedLeases,
     keys: HashMap<[u8; 16], KeyedJob>,
@@ -188,7 +197,7 @@ impl State {
     }
 
     /// Every queue, by name.
-    pub fn queues(&self) -> &BTreeMap<QueueName, Queue> {
+    pub fn queues(&self) -> &Queues {
         &self.queues
     }
 
@@ -240,7 +249,8 @@ impl State {
 
     /// When the next delayed job is due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.delayed.first().map(|(due, _)| *due)
+        let retry = if self.retries_paused().is_some() { None } else { self.retries.first() };
+        [self.delayed.first(), retry].into_iter().flatten().min().map(|(due, _)| *due)
     }
 
     /// Sees which rates allow another start by now; whether any does that did not before. Time alone changes what
@@ -286,6 +296,12 @@ impl State {
         }
     }
 
+    /// The retry rules in force for a job: its own, or its queue's.
+    pub fn retry_rules<'a>(&'a self, job: &'a Job) -> &'a [RetryRule] {
+        let own = job.overrides.as_ref().and_then(|overrides| overrides.retry.rules.as_deref());
+        own.or_else(|| self.queue_of(job).and_then(|queue| queue.spec.retry.rules.as_deref())).unwrap_or_default()
+    }
+
     /// The lease rule in force for a job.
     pub fn lease_policy(&self, job: &Job) -> LeasePolicy {
         let policy = match self.queue_of(job) {
@@ -305,6 +321,6 @@ impl State {
     }
 
     fn queue_of(&self, job: &Job) -> Option<&Queue> {
-        self.queues.get(self.schedule.lane(job.lane).0)
+        self.queues.at(self.schedule.queue_of(job.lane))
     }
 }

@@ -149,6 +149,9 @@ pub enum Refusal {
     /// Nothing limits this.
     #[error("there is no limit {0}")]
     UnknownLimit(LimitTarget),
+    /// The worker gets jobs as it is.
+    #[error("worker {0} was not set aside")]
+    NotSetAside(WorkerId),
     /// A field of the payload is missing.
     #[error(transparent)]
     Payload(#[from] BindError),

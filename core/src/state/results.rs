@@ -25,6 +25,24 @@ pub enum Verdict {
     Rejected(Rejection),
 }
 
+/// A failure, as it is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureReport {
+    /// What kind of failure.
+    pub class: FailureClass,
+    /// In words.
+    pub message: String,
+    /// How the runner ended, if it did by itself.
+    pub exit_code: Option<i32>,
+}
+
+impl FailureReport {
+    /// A failure without an exit code.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), exit_code: None }
+    }
+}
+
 /// The verdicts on one batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchAnswer {
@@ -181,7 +199,8 @@ impl State {
                 "{distinct} distinct candidates were delivered, the job is complete with exactly {expected} ({} rejected)",
                 held.delivery.rejected
             );
-            return Ok(self.failed(lease, held, FailureClass::Incomplete, message, now));
+            let report = FailureReport::new(FailureClass::Incomplete, message);
+            return Ok(self.failed(lease, held, report, now));
         }
         let mut events = vec![Event::JobCompleted { job: held.job, lease }];
         self.settle_dependents(held.job, true, &mut events);
@@ -196,12 +215,11 @@ impl State {
         &self,
         worker: &WorkerId,
         lease: LeaseId,
-        class: FailureClass,
-        message: String,
+        report: FailureReport,
         now: Timestamp,
     ) -> Result<Decision<(CompleteAnswer, Seq)>, ResultsRefusal> {
         match self.standing(worker, lease)? {
-            Standing::Current(held) => Ok(self.failed(lease, held, class, message, now)),
+            Standing::Current(held) => Ok(self.failed(lease, held, report, now)),
             Standing::Ended(ended) => repeat_end(lease, ended).map(Decision::nothing),
         }
     }
@@ -210,11 +228,11 @@ impl State {
         &self,
         lease: LeaseId,
         held: &Lease,
-        class: FailureClass,
-        message: String,
+        report: FailureReport,
         now: Timestamp,
     ) -> Decision<(CompleteAnswer, Seq)> {
-        let (events, next) = self.fail_attempt(lease, held, class, message.clone(), now);
+        let FailureReport { class, message, exit_code: _ } = report.clone();
+        let (events, next) = self.fail_attempt(lease, held, report, now);
         let finally = matches!(next, Next::Failed(_));
         Decision { events, answer: (CompleteAnswer::Failed { class, message, finally }, self.next_seq()) }
     }

@@ -83,7 +83,16 @@ impl Driven {
     }
 
     pub fn define(&mut self, q: u8, weight: Option<u32>, max_running: Option<u32>) {
-        let retry = RetryPatch { max_attempts: Some(2), backoff: Some(Span(200)), ..RetryPatch::default() };
+        // Queue 0 retries as ever; queue 1 keeps away from where it failed, queue 2 asks for more memory at once.
+        let rules = match q {
+            0 => "[]",
+            1 => r#"[{"message":"^no","avoid_worker":true,"max_attempts":4}]"#,
+            _ => {
+                r#"[{"exit_code":[3],"memory":{"factor":2,"cap":8},"backoff":"0s"},{"class":["error"],"then":"fail"}]"#
+            }
+        };
+        let rules = Some(serde_json::from_str(rules).unwrap());
+        let retry = RetryPatch { max_attempts: Some(2), backoff: Some(Span(200)), rules, ..RetryPatch::default() };
         let spec = QueueSpec { weight, max_running, retry, ..QueueSpec::new(queue(q)) };
         let submission = Submission { queues: vec![spec], ..Submission::default() };
         let decision = self.state.submit(&submission, self.now).unwrap();

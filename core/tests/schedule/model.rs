@@ -16,6 +16,8 @@ struct ModelJob {
     ready: bool,
     lease: Option<LeaseId>,
     unfinished: bool,
+    attempts: u32,
+    avoid: BTreeSet<WorkerId>,
     /// Whether it has left the state; a failed job has not.
     gone: bool,
 }
@@ -33,6 +35,10 @@ pub struct Model {
     met: Vec<(QueueName, Kind)>,
     met_kinds: Vec<Kind>,
     buckets: BTreeMap<LimitTarget, ModelBucket>,
+    pub set_aside: BTreeSet<WorkerId>,
+    pub paused: bool,
+    /// Whose each lease was.
+    workers: BTreeMap<LeaseId, WorkerId>,
 }
 
 #[derive(Clone)]
@@ -83,6 +89,16 @@ const STRIDE: u64 = 720_720_000;
 
 impl Model {
     pub fn take(&mut self, record: &Record) {
+        if let Event::AttemptFailed { job, needs, avoid_worker, .. } = &record.event {
+            let job = self.jobs.get_mut(job).unwrap();
+            job.spec.resources = needs.clone().unwrap_or_else(|| job.spec.resources.clone());
+            if *avoid_worker {
+                job.avoid.insert(self.workers[&job.lease.unwrap()].clone());
+            }
+        }
+        if let Event::LeaseGranted { worker, .. } = &record.event {
+            self.workers.insert(LeaseId(record.seq), worker.clone());
+        }
         match &record.event {
             Event::QueueDefined(spec) => {
                 let paused = self.queues.get(&spec.name).is_some_and(|(_, paused)| *paused);
@@ -112,15 +128,22 @@ impl Model {
                     ready: submitted.not_before.is_none(),
                     lease: None,
                     unfinished: true,
+                    attempts: 0,
+                    avoid: BTreeSet::new(),
                     gone: false,
                 };
                 self.jobs.insert(JobId(record.seq), job);
                 self.fill_new(record.at);
             }
-            Event::JobReadied { job, .. } => self.jobs.get_mut(job).unwrap().ready = true,
+            Event::JobReadied { job, .. } => {
+                let job = self.jobs.get_mut(job).unwrap();
+                assert!(!self.paused || job.attempts == 0, "a retry while retries are paused");
+                job.ready = true;
+            }
             Event::LeaseGranted { job, .. } => self.granted(*job, record),
             Event::LeaseReleased { job, .. } => self.ended(*job, true, true),
             Event::LeaseExpired { job, next, .. } | Event::AttemptFailed { job, next, .. } => match next {
+                Next::Ready if self.paused => panic!("a retry while retries are paused"),
                 Next::Ready => self.ended(*job, true, true),
                 Next::Delayed(_) => self.ended(*job, false, true),
                 Next::Failed(_) => self.ended(*job, false, false),
@@ -129,6 +152,10 @@ impl Model {
                 self.ended(*job, false, false);
                 self.jobs.get_mut(job).unwrap().gone = true;
             }
+            Event::WorkerSetAside { worker, .. } => drop(self.set_aside.insert(worker.clone())),
+            Event::WorkerResumed { worker } => drop(self.set_aside.remove(worker)),
+            Event::RetriesPaused { .. } => self.paused = true,
+            Event::RetriesResumed {} => self.paused = false,
             other => panic!("{} is not driven here", other.name()),
         }
     }
@@ -136,6 +163,7 @@ impl Model {
     fn granted(&mut self, id: JobId, record: &Record) {
         let job = self.jobs.get_mut(&id).unwrap();
         (job.ready, job.lease) = (false, Some(LeaseId(record.seq)));
+        job.attempts += 1;
         let (queue, kind) = (job.spec.queue.clone(), job.kind.clone());
         let weight = self.queues[&queue].0.weight.unwrap_or(DEFAULT_WEIGHT);
         let time = self.kinds.entry(kind.clone()).or_default();
@@ -278,6 +306,9 @@ impl Model {
     /// The job that the worker gets, and what of its needs it is given.
     pub fn next(&self, kinds: &[Kind], worker: &WorkerId, offer: &Offer, now: Timestamp) -> Option<(JobId, Variant)> {
         let may_run = self.may_run(now).into_iter().map(|id| (id, &self.jobs[&id]));
+        if self.set_aside.contains(worker) {
+            return None;
+        }
         let suits = |job: &ModelJob| kinds.contains(&job.kind) && first_fit(job, worker, offer).is_some();
         let fit: Vec<(JobId, &ModelJob)> = may_run.filter(|(_, job)| suits(job)).collect();
         let turn = |kind: &Kind| {
@@ -308,7 +339,10 @@ impl Model {
 }
 
 /// The first alternative that the worker has room for; nothing at all for a job that needs nothing.
-fn first_fit(job: &ModelJob, _worker: &WorkerId, offer: &Offer) -> Option<Variant> {
+fn first_fit(job: &ModelJob, worker: &WorkerId, offer: &Offer) -> Option<Variant> {
+    if job.avoid.contains(worker) {
+        return None;
+    }
     if job.spec.labels.iter().any(|(label, value)| offer.labels.get(label) != Some(value)) {
         return None;
     }

@@ -63,6 +63,21 @@ pub enum QueueCommand {
     },
 }
 
+/// What to do with retries, all of them.
+#[derive(Debug, Subcommand)]
+pub enum RetriesCommand {
+    /// Hold back every retry of the cluster: what failed waits, and so does what fails from now on
+    #[command(after_help = "Examples:\n  orchctl retries pause --reason 'the file server is down'")]
+    Pause {
+        /// Why, for whoever looks next
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let retries go on; those that are due go first
+    #[command(after_help = "Examples:\n  orchctl retries resume")]
+    Resume,
+}
+
 /// What to do with workers.
 #[derive(Debug, Subcommand)]
 pub enum WorkerCommand {
@@ -78,6 +93,12 @@ pub enum WorkerCommand {
     /// Say why a worker has no more to do than it has, or what it gets next
     #[command(after_help = "Examples:\n  orchctl worker explain rack7-a")]
     Explain {
+        /// The worker
+        worker: WorkerId,
+    },
+    /// Give jobs again to a worker that was set aside because everything failed there
+    #[command(after_help = "Examples:\n  orchctl worker resume rack7-a")]
+    Resume {
         /// The worker
         worker: WorkerId,
     },

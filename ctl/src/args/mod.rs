@@ -15,8 +15,8 @@ mod values;
 
 pub use access::{AuditArgs, TokenCommand, TokenCreateArgs};
 pub use admin::{
-    CompletionArgs, ConfigCommand, ContractCommand, ContractTestArgs, ImportLegacyArgs, QueueCommand, StateCommand,
-    StateExportArgs, StatsArgs, TopArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
+    CompletionArgs, ConfigCommand, ContractCommand, ContractTestArgs, ImportLegacyArgs, QueueCommand, RetriesCommand,
+    StateCommand, StateExportArgs, StatsArgs, TopArgs, WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs,
 };
 pub use backup::{BackupArgs, RestoreArgs};
 pub use cert::{CertCommand, CertDevArgs};
@@ -102,6 +102,9 @@ pub enum Command {
     /// Look at limits, set and lift them
     #[command(subcommand)]
     Limit(LimitCommand),
+    /// Hold back every retry, or let them go on
+    #[command(subcommand)]
+    Retries(RetriesCommand),
     /// Look at workers, drain them, forget stale ones
     #[command(subcommand)]
     Worker(WorkerCommand),

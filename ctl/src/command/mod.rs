@@ -18,6 +18,7 @@ mod limit;
 mod local;
 mod queue;
 mod restore;
+mod retries;
 mod retry;
 mod state;
 mod stats;
@@ -113,6 +114,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Token(command) => token::run(context, command).await,
         Command::Audit(args) => token::audit(context, args).await,
         Command::Whoami => token::whoami(context).await,
+        Command::Retries(command) => retries::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
         Command::Contract(command) => contract::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,

@@ -7,7 +7,7 @@ use crate::args::{WorkerCleanupArgs, WorkerCommand, WorkerDrainArgs};
 use crate::connect::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::view::{CleanupView, DrainView, WorkerExplainedView, WorkerView, WorkersView};
+use crate::view::{CleanupView, DrainView, WorkerExplainedView, WorkerResumedView, WorkerView, WorkersView};
 
 /// Lists, shows, explains, drains or forgets workers.
 pub async fn run(context: &Context, command: WorkerCommand) -> Result<Exit, Failure> {
@@ -16,6 +16,7 @@ pub async fn run(context: &Context, command: WorkerCommand) -> Result<Exit, Fail
         WorkerCommand::List => context.print(&WorkersView { workers: list(&client, String::new()).await? })?,
         WorkerCommand::Show { worker } => context.print(&show(&client, &worker).await?)?,
         WorkerCommand::Explain { worker } => context.print(&explain(&client, &worker).await?)?,
+        WorkerCommand::Resume { worker } => context.print(&resume(&client, &worker).await?)?,
         WorkerCommand::Drain(args) => {
             let named = args.workers.clone();
             let view = drain(&client, args).await?;
@@ -60,6 +61,13 @@ async fn explain(client: &Client, worker: &WorkerId) -> Result<WorkerExplainedVi
     let mut admin = client.admin();
     let call = admin.explain_worker(v1::ExplainWorkerRequest { worker: worker.to_string() });
     Ok(client.unary(&format!("cannot explain worker {worker}"), call).await?.into())
+}
+
+async fn resume(client: &Client, worker: &WorkerId) -> Result<WorkerResumedView, Failure> {
+    let mut admin = client.admin();
+    let call = admin.resume_worker(v1::ResumeWorkerRequest { worker: worker.to_string() });
+    let answer = client.unary(&format!("cannot resume worker {worker}"), call).await?;
+    Ok(WorkerResumedView { worker: worker.to_string(), seq: answer.receipt.map(|receipt| receipt.seq) })
 }
 
 async fn drain(client: &Client, args: WorkerDrainArgs) -> Result<DrainView, Failure> {

@@ -81,6 +81,8 @@ pub struct WorkerExplainedView {
     pub worker: String,
     pub stale: bool,
     pub draining: bool,
+    /// Why it gets no jobs; null if it does.
+    pub set_aside: Option<String>,
     pub slots: u32,
     pub leases: u64,
     pub offers: Vec<OfferView>,
@@ -99,13 +101,23 @@ pub struct OfferView {
 
 impl From<v1::ExplainWorkerResponse> for WorkerExplainedView {
     fn from(wire: v1::ExplainWorkerResponse) -> Self {
-        let v1::ExplainWorkerResponse { worker, stale, draining, slots, leases, offers, text } = wire;
+        let v1::ExplainWorkerResponse { worker, stale, draining, slots, leases, offers, text, set_aside } = wire;
         let offer = |v1::KindOffer { kind, ready, next_job }| OfferView {
             kind,
             ready,
             next_job: (next_job > 0).then_some(next_job),
         };
-        Self { worker, stale, draining, slots, leases, offers: offers.into_iter().map(offer).collect(), why: text }
+        let set_aside = some_text(set_aside);
+        Self {
+            worker,
+            stale,
+            draining,
+            set_aside,
+            slots,
+            leases,
+            offers: offers.into_iter().map(offer).collect(),
+            why: text,
+        }
     }
 }
 

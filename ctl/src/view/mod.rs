@@ -19,6 +19,7 @@ mod local;
 mod queue;
 mod record;
 mod repair;
+mod retries;
 mod settings;
 #[cfg(test)]
 mod snapshots;
@@ -45,6 +46,7 @@ pub use local::LocalRunView;
 pub use queue::{QueueActionView, QueueView, QueuesView};
 pub use record::summary as record_summary;
 pub use repair::RepairView;
+pub use retries::{RetriesView, WorkerResumedView};
 pub use settings::SettingsView;
 pub use stats::{LedgerView, StatsView};
 pub use submit::{ActionView, DryRunView, EnqueuedView, SubmitView};

@@ -83,6 +83,7 @@ fn queue() -> v1::QueueStatus {
 
 fn stats() -> v1::StatsResponse {
     v1::StatsResponse {
+        retries_paused: Some("the file server is down".into()),
         jobs: queue().jobs,
         candidates: Some(v1::CandidateCounts { accepted: 70_000, duplicate: 140, rejected: 3 }),
         workers: Some(v1::WorkerCounts { live: 2, stale: 1, slots: 8, draining: 0 }),
@@ -159,6 +160,7 @@ fn worker() -> v1::WorkerStatus {
             v1::ResourcePool { name: "mem".into(), size: 2_621_440_000, free: 2_621_430_000, items: Vec::new() },
         ],
         remaining_ms: Some(3_600_000),
+        set_aside: String::new(),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct StatsView {
     pub limits_left_out: u64,
     /// Ready jobs that no registered worker could run.
     pub unoffered: Vec<UnofferedView>,
+    /// Why no job is tried again; null: retries go on.
+    pub retries_paused: Option<String>,
     pub index: IndexView,
     pub uptime_ms: u64,
     pub version: String,
@@ -120,6 +122,7 @@ impl StatsView {
             limits,
             limits_left_out,
             unoffered,
+            retries_paused,
         } = wire;
         let v1::CandidateCounts { accepted, duplicate, rejected } = candidates.unwrap_or_default();
         let v1::WorkerCounts { live, stale, slots, draining } = workers.unwrap_or_default();
@@ -137,6 +140,7 @@ impl StatsView {
             queues: queues.into_iter().map(QueueView::try_from).collect::<Result<_, _>>()?,
             limits: limits.into_iter().map(Into::into).collect(),
             limits_left_out,
+            retries_paused,
             unoffered: unoffered
                 .into_iter()
                 .map(|v1::UnofferedKind { kind, ready, lacking }| UnofferedView {
@@ -192,6 +196,10 @@ impl View for StatsView {
         }
         if let Some(problem) = &self.index.problem {
             pairs.push(("index", Cell::tinted(problem, Tint::Warn)));
+        }
+        if let Some(reason) = &self.retries_paused {
+            let text = if reason.is_empty() { "paused".to_owned() } else { format!("paused: {reason}") };
+            pairs.push(("retries", Cell::tinted(text, Tint::Warn)));
         }
         for UnofferedView { kind, ready, lacking } in &self.unoffered {
             let text = match lacking {

@@ -14,8 +14,10 @@ use crate::output::{Cell, Page, Table, Tint, View, each, key_values};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorkerView {
     pub worker: String,
-    /// `live`, `draining` or `stale`.
+    /// `live`, `draining`, `stale` or `set aside`.
     pub status: &'static str,
+    /// Why it gets no jobs; null if it does.
+    pub set_aside: Option<String>,
     pub kinds: Vec<String>,
     pub slots: u32,
     pub version: String,
@@ -116,14 +118,17 @@ impl From<v1::WorkerStatus> for WorkerView {
             leases,
             resources,
             remaining_ms,
+            set_aside,
         } = wire;
         Self {
             worker,
-            status: match (stale, draining) {
-                (true, _) => "stale",
-                (false, true) => "draining",
-                (false, false) => "live",
+            status: match (stale, draining, set_aside.is_empty()) {
+                (true, _, _) => "stale",
+                (false, true, _) => "draining",
+                (false, false, false) => "set aside",
+                (false, false, true) => "live",
             },
+            set_aside: some_text(set_aside),
             kinds,
             slots,
             version,
@@ -142,7 +147,7 @@ impl WorkerView {
     pub(super) fn status_cell(&self) -> Cell {
         let tint = match self.status {
             "live" => Tint::Good,
-            "stale" => Tint::Bad,
+            "stale" | "set aside" => Tint::Bad,
             _ => Tint::Warn,
         };
         Cell::tinted(self.status, tint)
@@ -161,6 +166,9 @@ impl View for WorkerView {
             ("registered", Cell::maybe(when(self.registered_at).as_ref())),
             ("last seen", Cell::maybe(when(self.last_seen_at).as_ref())),
         ];
+        if let Some(reason) = &self.set_aside {
+            pairs.push(("set aside", Cell::tinted(reason, Tint::Bad)));
+        }
         if let Some(hardware) = &self.hardware {
             let HardwareView { host, os, arch, cpu_model, cpus, memory_bytes, gpus } = hardware;
             pairs.push(("host", format!("{host} ({os} {arch})").into()));

@@ -227,7 +227,7 @@ impl Engine {
         if let Some(held) = self.state.leases().get(&lease) {
             tracing::warn!(%lease, job = %held.job, worker = %held.worker, ?cause, "a lease ends without its worker");
         }
-        let decision = self.state.expire(lease, cause);
+        let decision = self.state.expire(lease, cause, now.wall);
         self.record(decision, now);
         self.liveness.unwatch(lease);
     }

@@ -123,6 +123,10 @@ impl Measures {
             | Event::TokenCreated(_)
             | Event::TokenRevoked { .. }
             | Event::Audited(_)
+            | Event::WorkerSetAside { .. }
+            | Event::WorkerResumed { .. }
+            | Event::RetriesPaused { .. }
+            | Event::RetriesResumed {}
             | Event::LedgerRepaired { .. } => {}
         }
     }

@@ -308,6 +308,10 @@ impl Engine {
             | Event::LimitSet(_)
             | Event::LimitUnset { .. }
             | Event::Audited(_)
+            | Event::WorkerSetAside { .. }
+            | Event::WorkerResumed { .. }
+            | Event::RetriesPaused { .. }
+            | Event::RetriesResumed {}
             | Event::LedgerRepaired { .. } => {}
             Event::TokenCreated(_) | Event::TokenRevoked { .. } => self.tokens_changed = true,
         }

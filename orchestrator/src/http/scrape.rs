@@ -72,7 +72,7 @@ pub async fn scrape(sources: &Sources) -> Result<Scraped, CallError> {
             let (state, liveness) = (engine.state(), engine.liveness());
             let mut queues = BTreeMap::new();
             let mut other_queues: Option<JobCounts> = None;
-            for (name, queue) in state.queues() {
+            for (name, queue) in state.queues().iter() {
                 if queues.len() < MAX_QUEUES {
                     let oldest = state.oldest_ready(Some(name)).and_then(|job| state.job(job));
                     let oldest_ready = oldest.map(|job| now.wall.since(job.submitted_at));

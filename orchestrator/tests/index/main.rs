@@ -12,7 +12,7 @@ use orch_core::id::{JobId, LeaseId, QueueName, Seq};
 use orch_core::job::OnDependencyFailure;
 use orch_core::policy::RetryPatch;
 use orch_core::record::{Event, ExpiryCause, FailureClass, Record};
-use orch_core::state::JobState;
+use orch_core::state::{FailureReport, JobState};
 use orch_core::summary::JobPhase;
 use orch_core::time::{Span, Timestamp};
 use orch_orchestrator::index::{Entry, Filter, directory};
@@ -260,12 +260,12 @@ impl World {
             Act::Fail(i, permanent) => {
                 let Some(lease) = pick(*i) else { return };
                 let class = if *permanent { FailureClass::Permanent } else { FailureClass::Error };
-                let decision = self.state.fail(&worker(), lease, class, "boom".into(), self.now).unwrap();
+                let decision = self.state.fail(&worker(), lease, FailureReport::new(class, "boom"), self.now).unwrap();
                 self.record(decision);
             }
             Act::Expire(i) => {
                 let Some(lease) = pick(*i) else { return };
-                let decision = self.state.expire(lease, ExpiryCause::Ttl);
+                let decision = self.state.expire(lease, ExpiryCause::Ttl, self.now);
                 self.record(decision);
             }
             Act::Cancel(i) if !jobs.is_empty() => {

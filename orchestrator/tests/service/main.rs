@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod repaired;
 mod restart;
+mod retries;
 mod rollback;
 mod support;
 mod tls;

@@ -12,7 +12,11 @@ impl From<&Why> for v1::Why {
             Why::Blocked { on } => wire.jobs = on.iter().map(|job| job.get()).collect(),
             Why::Delayed { until } => wire.until_unix_ms = until.0,
             Why::Leased { worker, lease: _ } => wire.worker = worker.to_string(),
-            Why::Failed { class: _ } | Why::Paused { queue: _, reason: _ } | Why::Next | Why::OtherQueues => {}
+            Why::Failed { class: _ }
+            | Why::Paused { queue: _, reason: _ }
+            | Why::RetriesPaused { reason: _ }
+            | Why::Next
+            | Why::OtherQueues => {}
             Why::QueueFull { queue: _, running, max } => (wire.in_use, wire.max) = (*running, *max),
             Why::NeverFits { target, wants, max } => {
                 (wire.limit, wire.wants, wire.max) = (target.to_string(), *wants, *max);
@@ -21,7 +25,7 @@ impl From<&Why> for v1::Why {
                 (wire.limit, wire.wants, wire.in_use, wire.max) = (target.to_string(), *wants, *in_use, *max);
             }
             Why::RateSpent { target, until } => (wire.limit, wire.until_unix_ms) = (target.to_string(), until.0),
-            Why::NoWorker { kind, stale: _, draining: _ } => wire.kind = kind.to_string(),
+            Why::NoWorker { kind, stale: _, draining: _, set_aside: _ } => wire.kind = kind.to_string(),
             Why::WorkersFull { kind, workers, leases } => {
                 (wire.kind, wire.count, wire.in_use) = (kind.to_string(), *workers, *leases);
             }
@@ -36,7 +40,7 @@ impl From<&Why> for v1::Why {
 /// How a worker stands.
 pub fn worker_seen(worker: &WorkerId, seen: WorkerSeen) -> v1::ExplainWorkerResponse {
     let text = seen.words();
-    let WorkerSeen { stale, draining, slots, leases, offers } = seen;
+    let WorkerSeen { stale, draining, set_aside, slots, leases, offers } = seen;
     let offer = |Offer { kind, ready, next }: Offer| v1::KindOffer {
         kind: kind.to_string(),
         ready,
@@ -50,5 +54,6 @@ pub fn worker_seen(worker: &WorkerId, seen: WorkerSeen) -> v1::ExplainWorkerResp
         leases,
         offers: offers.into_iter().map(offer).collect(),
         text,
+        set_aside: set_aside.unwrap_or_default(),
     }
 }

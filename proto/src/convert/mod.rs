@@ -13,6 +13,7 @@ mod limits;
 mod receipt;
 mod refusals;
 mod resources;
+mod retry;
 mod specs;
 mod states;
 mod submission;

@@ -41,6 +41,7 @@ impl From<&Refusal> for WireError {
             Refusal::UnknownContract(_) => (Reason::NotFound, "contract"),
             Refusal::BrokenContract(_) => (Reason::WrongState, "contract"),
             Refusal::UnknownLimit(_) => (Reason::NotFound, "limit"),
+            Refusal::NotSetAside(_) => (Reason::NotFound, "worker"),
             Refusal::Payload(_) => (Reason::InvalidArgument, "payload_json"),
         };
         Self::new(reason, refusal.to_string()).at(field)

@@ -5,13 +5,13 @@
 
 use orch_core::id::{ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
-use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS, share_faults, want_faults};
+use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS, retry_rule_faults, share_faults, want_faults};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
 use orch_core::resource::label_faults;
 use orch_core::time::{Span, Timestamp};
 
-use super::{Faults, limits, resources};
+use super::{Faults, limits, resources, retry};
 use crate::v1;
 
 /// The most bytes of the names of a job's dependencies together: its record must fit into a line of the ledger.
@@ -191,8 +191,12 @@ impl TryFrom<v1::RetryPatch> for RetryPatch {
     type Error = Faults;
 
     fn try_from(wire: v1::RetryPatch) -> Result<Self, Faults> {
-        let v1::RetryPatch { max_attempts, backoff_ms, factor, cap_ms, jitter_ms, crash_limit } = wire;
+        let v1::RetryPatch { max_attempts, backoff_ms, factor, cap_ms, jitter_ms, crash_limit, rules } = wire;
         let mut faults = Faults::new();
+        let rules = rules.map(|v1::RetryRules { rules }| {
+            let each = rules.into_iter().enumerate();
+            each.filter_map(|(i, wire)| faults.absorb(&format!("rules[{i}]"), retry::rule(wire))).collect()
+        });
         let patch = Self {
             max_attempts: max_attempts.and_then(|n| faults.take("max_attempts", at_least_one(n))),
             backoff: backoff_ms.and_then(|ms| faults.take("backoff_ms", span(ms))),
@@ -200,7 +204,11 @@ impl TryFrom<v1::RetryPatch> for RetryPatch {
             cap: cap_ms.and_then(|ms| faults.take("cap_ms", span(ms))),
             jitter: jitter_ms.and_then(|ms| faults.take("jitter_ms", span(ms))),
             crash_limit: crash_limit.and_then(|n| faults.take("crash_limit", at_least_one(n))),
+            rules,
         };
+        for (field, message) in retry_rule_faults(&patch) {
+            faults.push(&field, message);
+        }
         faults.or(patch)
     }
 }
@@ -226,7 +234,7 @@ impl TryFrom<v1::LeasePatch> for LeasePatch {
 
 /// An untouched patch is left out, as it is in the ledger.
 fn retry_to_wire(patch: &RetryPatch) -> Option<v1::RetryPatch> {
-    let RetryPatch { max_attempts, backoff, factor, cap, jitter, crash_limit } = patch;
+    let RetryPatch { max_attempts, backoff, factor, cap, jitter, crash_limit, rules } = patch;
     (*patch != RetryPatch::default()).then(|| v1::RetryPatch {
         max_attempts: *max_attempts,
         backoff_ms: backoff.map(|span| span.0),
@@ -234,6 +242,7 @@ fn retry_to_wire(patch: &RetryPatch) -> Option<v1::RetryPatch> {
         cap_ms: cap.map(|span| span.0),
         jitter_ms: jitter.map(|span| span.0),
         crash_limit: *crash_limit,
+        rules: rules.as_ref().map(|rules| v1::RetryRules { rules: rules.iter().map(retry::rule_to_wire).collect() }),
     })
 }
 

@@ -184,6 +184,8 @@ pub enum ResultsAction {
         class: FailureClass,
         /// In words, the exit code included.
         message: String,
+        /// How the runner ended, if it did by itself.
+        exit_code: Option<i32>,
     },
 }
 
@@ -222,7 +224,7 @@ fn failure(wire: v1::Fail) -> Result<ResultsAction, Faults> {
         Some(_) | None => message,
     };
     let Some(class) = class else { return Err(faults) };
-    faults.or(ResultsAction::Fail { class, message })
+    faults.or(ResultsAction::Fail { class, message, exit_code })
 }
 
 /// A worker and leases that it gives back, checked.

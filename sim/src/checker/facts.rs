@@ -139,7 +139,16 @@ impl Facts {
                 self.ended(*seq, *lease, *job, LeaseEnd::Completed);
                 self.gone(*job);
             }
-            Event::AttemptFailed { job, lease, class: _, message: _, next } => {
+            Event::AttemptFailed {
+                job,
+                lease,
+                next,
+                class: _,
+                message: _,
+                exit_code: _,
+                needs: _,
+                avoid_worker: _,
+            } => {
                 let finally = matches!(next, Next::Failed(_));
                 self.ended(*seq, *lease, *job, LeaseEnd::Failed { finally });
                 self.goes_on(*job, *next);
@@ -179,6 +188,10 @@ impl Facts {
             | Event::TokenCreated(_)
             | Event::TokenRevoked { .. }
             | Event::Audited(_)
+            | Event::WorkerSetAside { .. }
+            | Event::WorkerResumed { .. }
+            | Event::RetriesPaused { .. }
+            | Event::RetriesResumed {}
             | Event::LedgerRepaired { .. } => {}
         }
     }

@@ -7,7 +7,8 @@ use orch_core::contract::{Rejection, Rule as Gate, Screen};
 use orch_core::id::{LeaseId, WorkerId};
 use orch_core::receipt::Receipt;
 use orch_core::state::{
-    BatchAnswer, CompleteAnswer, JobFilter, Judged, LeaseRequest, Refusal, ResultsRefusal, SubmitRefusal, Submitted,
+    BatchAnswer, CompleteAnswer, FailureReport, JobFilter, Judged, LeaseRequest, Refusal, ResultsRefusal,
+    SubmitRefusal, Submitted,
 };
 use orch_orchestrator::engine::commands::admin::{CancelJobs, PauseQueue, ResumeQueue, RetryFailed, Submit};
 use orch_orchestrator::engine::commands::results::{CompleteJob, DescribeLease, FailJob, JudgeBatch, LeaseTerms};
@@ -135,7 +136,11 @@ impl Edge {
             }
             Call::Fail { worker, lease, class } => {
                 let (name, message) = (worker.clone(), "it went wrong".to_owned());
-                Awaited::End(name, lease, self.hand_in(FailJob { worker, lease, class, message }))
+                Awaited::End(
+                    name,
+                    lease,
+                    self.hand_in(FailJob { worker, lease, report: FailureReport::new(class, message) }),
+                )
             }
             Call::Release { worker, leases } => {
                 let name = worker.clone();

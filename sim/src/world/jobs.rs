@@ -47,6 +47,7 @@ pub(crate) fn queue(name: &str, version: u32) -> Result<QueueSpec, String> {
         cap: Some(Span(2_000)),
         jitter: Some(Span(200)),
         crash_limit: Some(if brief { 2 } else { 40 }),
+        rules: None,
     };
     queue.lease = LeasePatch { ttl: Some(Span(TTL)), heartbeat: Some(Span(super::worker::HEARTBEAT)) };
     Ok(queue)

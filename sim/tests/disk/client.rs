@@ -10,7 +10,8 @@ use orch_core::queue::QueueSpec;
 use orch_core::receipt::Receipt;
 use orch_core::record::FailureClass;
 use orch_core::state::{
-    BatchAnswer, CompleteAnswer, Judged, LeaseRequest, ResultsRefusal, Submission, SubmitRefusal, Submitted,
+    BatchAnswer, CompleteAnswer, FailureReport, Judged, LeaseRequest, ResultsRefusal, Submission, SubmitRefusal,
+    Submitted,
 };
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use orch_ledger::disk::memory::Random;
@@ -186,8 +187,7 @@ impl Client {
             let begun = out.ask(FailJob {
                 worker: self.worker.clone(),
                 lease: held.lease,
-                class: FailureClass::Error,
-                message: "it went wrong".into(),
+                report: FailureReport::new(FailureClass::Error, "it went wrong"),
             });
             out.asked.push(Asked::End(held.lease, begun));
             return;

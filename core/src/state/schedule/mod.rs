@@ -114,13 +114,14 @@ impl Wants<'_> {
 }
 
 impl Schedule {
-    /// Takes a queue's definition.
-    pub(super) fn define_queue(&mut self, spec: &QueueSpec) {
+    /// Takes a queue's definition; the queue's number, from 0 in the order of definitions.
+    pub(super) fn define_queue(&mut self, spec: &QueueSpec) -> u32 {
         let id = self.queue_id(&spec.name);
         self.change_queue(id, |queue| {
             queue.weight = spec.weight.unwrap_or(DEFAULT_WEIGHT);
             queue.max_running = spec.max_running;
         });
+        id
     }
 
     /// Takes a queue's jobs out of the choice, or puts them back.
@@ -145,6 +146,14 @@ impl Schedule {
             wants.targets().map(|(target, amount)| self.limits.open_gate(target, amount, at)).collect()
         };
         let name = (flow, priority, self.classes.find(wants.requirements), gates);
+        self.lane_named(name)
+    }
+
+    /// The lane of jobs like those of another, but with other requirements. The job counts as one of it; the caller
+    /// closes the other.
+    pub(super) fn reopen(&mut self, id: LaneId, requirements: &Requirements) -> LaneId {
+        let Lane { flow, priority, ref gates, .. } = *self.lanes.at(id.0);
+        let name = (flow, priority, self.classes.find(requirements), gates.clone());
         self.lane_named(name)
     }
 
@@ -180,6 +189,11 @@ impl Schedule {
         }
         self.classes.part(lane.class);
         self.by_name.remove(&(lane.flow, lane.priority, lane.class, lane.gates));
+    }
+
+    /// The number of the queue of a lane's jobs.
+    pub(super) fn queue_of(&self, id: LaneId) -> u32 {
+        self.flows[self.lanes.at(id.0).flow as usize].queue
     }
 
     /// Queue, kind and priority of a lane's jobs.

@@ -6,4 +6,5 @@ pub mod admin;
 pub mod bound;
 pub mod legacy;
 pub mod results;
+pub mod trust;
 pub mod worker;

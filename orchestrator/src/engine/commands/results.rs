@@ -5,9 +5,9 @@ use std::sync::Arc;
 use orch_core::contract::Contract;
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::job::Payload;
-use orch_core::record::{Event, FailureClass, Record};
+use orch_core::record::{Event, Record};
 use orch_core::seeded::{self, Bug};
-use orch_core::state::{BatchAnswer, CompleteAnswer, Judged, ResultsRefusal};
+use orch_core::state::{BatchAnswer, CompleteAnswer, FailureReport, Judged, ResultsRefusal};
 use orch_core::time::Now;
 
 use crate::engine::{Command, Engine, Step};
@@ -118,10 +118,8 @@ pub struct FailJob {
     pub worker: WorkerId,
     /// The lease.
     pub lease: LeaseId,
-    /// What kind of failure.
-    pub class: FailureClass,
-    /// In words.
-    pub message: String,
+    /// How it failed.
+    pub report: FailureReport,
 }
 
 impl Command for FailJob {
@@ -130,8 +128,7 @@ impl Command for FailJob {
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Self::Answer> {
         engine.liveness.seen(&self.worker, now);
-        let message = std::mem::take(&mut self.message);
-        match engine.state.fail(&self.worker, self.lease, self.class, message, now.wall) {
+        match engine.state.fail(&self.worker, self.lease, self.report.clone(), now.wall) {
             Ok(decision) => {
                 let (answer, seq) = engine.record(decision, now);
                 Step::AnswerFor(Ok(answer), seq)

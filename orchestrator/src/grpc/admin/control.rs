@@ -12,6 +12,7 @@ use super::{Admin, refused};
 use crate::access::Caller;
 use crate::engine::commands::access::As;
 use crate::engine::commands::admin::{CancelJobs, CleanupWorkers, DrainWorkers, PauseQueue, ResumeQueue, RetryFailed};
+use crate::engine::commands::trust::{ResumeWorker, SwitchRetries};
 
 /// So many jobs are cancelled or retried in one batch: with the longest reason, they stay below the ledger's bound, and
 /// a million of them do not hold up everybody else.
@@ -96,6 +97,31 @@ impl Admin {
         let replied = self.handle.call(As { actor, command: ResumeQueue { queue } }).await.map_err(refused)?;
         replied.answer.map_err(|refusal| WireError::from(&refusal))?;
         Ok(v1::ResumeQueueResponse { receipt: Some(replied.receipt.into()) })
+    }
+
+    pub(super) async fn resume_set_aside(
+        &self,
+        caller: &Caller,
+        request: v1::ResumeWorkerRequest,
+    ) -> Result<v1::ResumeWorkerResponse, Status> {
+        let v1::ResumeWorkerRequest { worker } = request;
+        let mut faults = Faults::new();
+        let worker = faults.take("worker", WorkerId::new(&worker)).ok_or(faults)?;
+        let actor = caller.actor(format!("worker {worker}"));
+        let replied = self.handle.call(As { actor, command: ResumeWorker { worker } }).await.map_err(refused)?;
+        replied.answer.map_err(|refusal| WireError::from(&refusal))?;
+        Ok(v1::ResumeWorkerResponse { receipt: Some(replied.receipt.into()) })
+    }
+
+    /// Whether the switch was turned, and the receipt for it.
+    pub(super) async fn switch_retries(
+        &self,
+        caller: &Caller,
+        pause: Option<String>,
+    ) -> Result<(bool, v1::Receipt), Status> {
+        let actor = caller.actor("every retry".to_owned());
+        let replied = self.handle.call(As { actor, command: SwitchRetries { pause } }).await.map_err(refused)?;
+        Ok((replied.answer, replied.receipt.into()))
     }
 
     pub(super) async fn drain(

@@ -253,6 +253,34 @@ impl AdminService for Admin {
         self.drain(&caller, request.into_inner()).await.map(Response::new)
     }
 
+    async fn resume_worker(
+        &self,
+        request: Request<v1::ResumeWorkerRequest>,
+    ) -> Result<Response<v1::ResumeWorkerResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        self.resume_set_aside(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pause_retries(
+        &self,
+        request: Request<v1::PauseRetriesRequest>,
+    ) -> Result<Response<v1::PauseRetriesResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let v1::PauseRetriesRequest { reason } = request.into_inner();
+        let (changed, receipt) = self.switch_retries(&caller, Some(reason)).await?;
+        Ok(Response::new(v1::PauseRetriesResponse { changed, receipt: Some(receipt) }))
+    }
+
+    async fn resume_retries(
+        &self,
+        request: Request<v1::ResumeRetriesRequest>,
+    ) -> Result<Response<v1::ResumeRetriesResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let v1::ResumeRetriesRequest {} = request.into_inner();
+        let (changed, receipt) = self.switch_retries(&caller, None).await?;
+        Ok(Response::new(v1::ResumeRetriesResponse { changed, receipt: Some(receipt) }))
+    }
+
     async fn cleanup_workers(
         &self,
         request: Request<v1::CleanupWorkersRequest>,

@@ -87,9 +87,10 @@ impl Admin {
             let limits = fullest(state, now.wall, listed);
             let unoffered = explain::unoffered(state, engine.liveness(), now);
             let queues = queue_statuses(state, &within);
-            (*state.counts(), worker_counts(engine, now), oldest, ledger, queues, limits, unoffered)
+            let paused = state.retries_paused().map(str::to_owned);
+            (*state.counts(), worker_counts(engine, now), oldest, ledger, queues, limits, unoffered, paused)
         });
-        let (counts, workers, oldest, mut ledger, queues, (limits, limits_left_out), unoffered) =
+        let (counts, workers, oldest, mut ledger, queues, (limits, limits_left_out), unoffered, retries_paused) =
             seen.await.map_err(refused)?;
         let data = self.about.data.clone();
         let sized =
@@ -110,6 +111,7 @@ impl Admin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             limits,
             limits_left_out,
+            retries_paused,
             unoffered: unoffered
                 .into_iter()
                 .map(|explain::Unoffered { kind, jobs, lacking }| v1::UnofferedKind {
@@ -190,6 +192,7 @@ fn worker_statuses(engine: &Engine, only: Option<&WorkerId>, within: &Queues, no
         last_seen_unix_ms: worker.seen_at.0,
         leases: held.remove(id).unwrap_or_default(),
         resources: convert::pools_to_wire(&offer(id).pools),
+        set_aside: state.set_aside().get(id).map(|aside| aside.reason.clone()).unwrap_or_default(),
         remaining_ms: offer(id).remaining.map(|span| span.0),
     };
     wanted.map(status).collect()

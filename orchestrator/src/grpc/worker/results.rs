@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use orch_core::id::WorkerId;
-use orch_core::state::{BatchAnswer, CompleteAnswer, ResultsRefusal};
+use orch_core::state::{BatchAnswer, CompleteAnswer, FailureReport, ResultsRefusal};
 use orch_proto::convert::{self, ResultsAction, ResultsMessage};
 use orch_proto::error::{Reason, WireError};
 use orch_proto::v1;
@@ -138,8 +138,9 @@ impl Reader {
                 let begun = self.handle.begin(command).await;
                 Ok(AwaitedAnswer::End(begun.map_err(refused)?))
             }
-            ResultsAction::Fail { class, message } => {
-                let command = Bound { who, command: FailJob { worker, lease, class, message } };
+            ResultsAction::Fail { class, message, exit_code } => {
+                let report = FailureReport { class, message, exit_code };
+                let command = Bound { who, command: FailJob { worker, lease, report } };
                 let begun = self.handle.begin(command).await;
                 Ok(AwaitedAnswer::End(begun.map_err(refused)?))
             }
