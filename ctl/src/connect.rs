@@ -48,6 +48,7 @@ impl Client {
                 let failure = Failure::new(Exit::Unreachable, format!("no orchestrator answers at {server}"));
                 failure.fix(how_to_reach(server)).because(error)
             }
+            error @ DialError::Refused { .. } => Failure::new(Exit::Auth, error.to_string()),
             error => Failure::new(Exit::Unreachable, error.to_string()).caused(error),
         })?;
         let admin = AdminServiceClient::with_interceptor(channel, credentials)

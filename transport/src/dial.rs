@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::client::{ClientTls, ClientTlsError};
 use crate::pem::PemError;
-use crate::stream::{Stream, alert};
+use crate::stream::{FirstWord, Stream, alert};
 use crate::url::ServerUrl;
 
 /// How often a connection is made sure of.
@@ -104,6 +104,14 @@ pub enum DialError {
         /// What was wrong.
         source: io::Error,
     },
+    /// The server does not want us like this.
+    #[error("{server} refuses the connection: {why}")]
+    Refused {
+        /// The address.
+        server: ServerUrl,
+        /// Why, with what to do.
+        why: String,
+    },
     /// The connection is there, but HTTP/2 is not.
     #[error("{server} does not speak gRPC")]
     Transport {
@@ -135,6 +143,7 @@ impl DialError {
             | Self::WrongName { .. }
             | Self::Expired { .. }
             | Self::NoTls { .. }
+            | Self::Refused { .. }
             | Self::Handshake { .. } => false,
         }
     }
@@ -192,7 +201,9 @@ impl Dial {
             Pace::Quiet => {}
         }
         // The first connection is made here, so that its failure is told as what it is; the channel makes later ones.
-        let first = Arc::new(Mutex::new(Some(self.stream().await?)));
+        let mut stream = self.stream().await?;
+        let first_word = stream.first_word();
+        let first = Arc::new(Mutex::new(Some(stream)));
         let dial = Arc::new(self.clone());
         let connector = tower::service_fn(move |_: Uri| {
             let (dial, first) = (Arc::clone(&dial), Arc::clone(&first));
@@ -204,7 +215,23 @@ impl Dial {
                 }
             }
         });
-        endpoint.connect_with_connector(connector).await.map_err(transport)
+        let connected = endpoint.connect_with_connector(connector).await;
+        // A server refuses a certificate after our side of the handshake is done: it is let in who hears something else.
+        let server = self.server.clone();
+        match tokio::time::timeout(self.timeout, first_word).await {
+            Ok(Ok(FirstWord::Said)) => connected.map_err(transport),
+            Ok(Ok(FirstWord::Refused(why))) => Err(DialError::Refused { server, why }),
+            Ok(Err(_)) => {
+                let text = match server.tls() {
+                    true => {
+                        "it closed the connection before it said anything: does it want a certificate (--tls-cert)?"
+                    }
+                    false => "it closed the connection before it said anything: does it speak TLS (https://)?",
+                };
+                Err(DialError::Connect { server, source: io::Error::new(io::ErrorKind::ConnectionReset, text) })
+            }
+            Err(_) => Err(DialError::Late { server, after: self.timeout }),
+        }
     }
 
     /// A connection without anything said over it yet.

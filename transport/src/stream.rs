@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsStream;
 
 /// A connection, plain or encrypted.
@@ -18,6 +19,17 @@ pub struct Stream {
     client: bool,
     /// Whether something was read from it yet.
     heard: bool,
+    /// Who waits for its first word.
+    waiting: Option<oneshot::Sender<FirstWord>>,
+}
+
+/// What came first from a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FirstWord {
+    /// Something.
+    Said,
+    /// A refusal, or something that is not what was asked for: the text says what to change.
+    Refused(String),
 }
 
 #[derive(Debug)]
@@ -29,23 +41,45 @@ enum Bytes {
 impl Stream {
     /// A plain connection that a server accepted.
     pub fn accepted(tcp: TcpStream) -> Self {
-        Self { bytes: Bytes::Plain(tcp), client: false, heard: false }
+        Self { bytes: Bytes::Plain(tcp), client: false, heard: false, waiting: None }
     }
 
     /// A plain connection that a client made.
     pub(crate) fn dialled(tcp: TcpStream) -> Self {
-        Self { bytes: Bytes::Plain(tcp), client: true, heard: false }
+        Self { bytes: Bytes::Plain(tcp), client: true, heard: false, waiting: None }
     }
 
     /// A connection under TLS.
     pub(crate) fn encrypted(tls: impl Into<TlsStream<TcpStream>>) -> Self {
         let tls = tls.into();
         let client = matches!(tls, TlsStream::Client(_));
-        Self { bytes: Bytes::Tls(Box::new(tls)), client, heard: false }
+        Self { bytes: Bytes::Tls(Box::new(tls)), client, heard: false, waiting: None }
     }
 
-    /// What a failure means.
-    fn explain(&self, error: io::Error) -> io::Error {
+    /// To be told of the server's first word; of nothing if the connection ends without one.
+    pub(crate) fn first_word(&mut self) -> oneshot::Receiver<FirstWord> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting = Some(sender);
+        receiver
+    }
+
+    fn tell(&mut self, word: impl FnOnce() -> FirstWord) {
+        if let Some(waiting) = self.waiting.take() {
+            // Whoever waited may have gone.
+            let _ = waiting.send(word());
+        }
+    }
+
+    /// What a failure means; told to whoever waits for the first word.
+    fn explain(&mut self, error: io::Error) -> io::Error {
+        let error = self.in_words(error);
+        if let Some(refusal) = tls_refusal(&error) {
+            self.tell(|| FirstWord::Refused(refusal));
+        }
+        error
+    }
+
+    fn in_words(&self, error: io::Error) -> io::Error {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match &self.bytes {
             Bytes::Plain(_) => error,
@@ -126,8 +160,9 @@ impl AsyncRead for Stream {
         if this.client && !this.heard && buf.filled().len() > before {
             this.heard = true;
             if let (Bytes::Plain(_), Some(error)) = (&this.bytes, not_plain(&buf.filled()[before..])) {
-                return Poll::Ready(Err(error));
+                return Poll::Ready(Err(this.explain(error)));
             }
+            this.tell(|| FirstWord::Said);
         }
         Poll::Ready(Ok(()))
     }

@@ -107,7 +107,7 @@ fn a_cluster_with_tokens_works_and_shows_no_secret() {
     shown.env("ORCH_TOKEN", &secret);
     let shown = run(shown).ok();
     let mut worker_shows = command("worker");
-    worker_shows.args(["config", "show", "--server", "h:1"]).env("ORCH_TOKEN", &secret);
+    worker_shows.args(["config", "show", "--server", "127.0.0.1:1"]).env("ORCH_TOKEN", &secret);
     let worker_shows = run(worker_shows).ok();
     let audit = as_root(&cluster, &root, &["audit", "--limit", "10000", "-o", "json"]).ok();
     let who = as_root(&cluster, &ci, &["whoami", "-o", "json"]).ok().json();
