@@ -90,7 +90,7 @@ proptest! {
                     let first = !safe && !lasting_admins(&known, "") && (role != Role::Admin || expires.is_some());
                     let allowed = !in_force
                         && expires.is_none_or(|at| at > now)
-                        && !(held && !role.can_be_held_to_queues())
+                        && (!held || role.can_be_held_to_queues())
                         && !first;
                     let decided = driven.state.create_token(new, "somebody", safe, now);
                     prop_assert_eq!(decided.is_ok(), allowed);
