@@ -51,11 +51,12 @@ async fn supervise(order: &Order, argv: Vec<OsString>) -> io::Result<WaitStatus>
     let cgroup = cgroup.transpose()?;
     let confinement =
         Confinement { limits: order.limits.clone(), cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()) };
+    // Everything that can fail comes before there is a job to end.
+    let nothing = File::options().read(true).write(true).open("/dev/null")?;
     let mut command = Command::new(MYSELF);
     command.arg(CONFINE).arg(serde_json::to_string(&confinement)?).args(argv);
     let job = Pid::from_child(&command.process_group(0).spawn()?);
     // The pipes are the job's alone: their ends say that it has ended.
-    let nothing = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing)?;
     rustix::stdio::dup2_stdout(&nothing)?;
     rustix::stdio::dup2_stderr(&nothing)?;

@@ -47,8 +47,14 @@ pub(super) fn ended(supervisor: Pid, by_itself: bool) {
     }
     // Each round may bring the children of those that it ended; a supervisor that ends just now has none left.
     loop {
-        let orphans = tree::children().into_iter().filter(|pid| !supervisors.contains(&number(*pid)));
-        let orphans: Vec<Pid> = orphans.collect();
+        let orphans_of = |found: Vec<Pid>| -> Vec<Pid> {
+            found.into_iter().filter(|pid| !supervisors.contains(&number(*pid))).collect()
+        };
+        let mut orphans = orphans_of(tree::children());
+        if orphans.is_empty() {
+            // The quick list may miss one while others come and go: that there is none is worth a search.
+            orphans = orphans_of(tree::searched());
+        }
         if orphans.is_empty() {
             return;
         }

@@ -25,7 +25,7 @@ fn listed() -> Option<Vec<Pid>> {
 }
 
 /// By looking at the parent of every process there is.
-fn searched() -> Vec<Pid> {
+pub(super) fn searched() -> Vec<Pid> {
     let me = getpid().as_raw_nonzero().get();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let is_mine = |entry: &fs::DirEntry| {

@@ -166,6 +166,7 @@ async fn nothing_outlives_a_hostile_program_that_is_cancelled_or_ends() {
             hostile.server.with(|state| state.lease_orders.insert(lease, v1::LeaseOrder::Cancel));
         }
         let asked = Instant::now();
+        println!("waiting for the end of {program:?}");
         assert_eq!(all_gone(gone).await, "up\n", "{program}");
         hostile.server.end_of(lease).await;
         longest = longest.max((asked.elapsed(), program));
