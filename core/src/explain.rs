@@ -133,6 +133,11 @@ pub enum Why {
     Next,
     /// It may run, and jobs of other queues are at their turn.
     OtherQueues,
+    /// It does not wait for ever.
+    GivesUp {
+        /// When it is cancelled if no worker took it.
+        at: Timestamp,
+    },
 }
 
 impl Why {
@@ -156,6 +161,7 @@ impl Why {
             Self::Behind { .. } => "behind",
             Self::Next => "next",
             Self::OtherQueues => "other_queues",
+            Self::GivesUp { .. } => "queue_timeout",
         }
     }
 }
@@ -211,6 +217,7 @@ impl fmt::Display for Why {
             Self::Behind { jobs } => write!(f, "{jobs} ready jobs of its queue and kind go first"),
             Self::Next => f.write_str("it is the next of its kind: a worker that asks gets it"),
             Self::OtherQueues => f.write_str("it may run, and a job of another queue is at its turn"),
+            Self::GivesUp { at } => write!(f, "it is cancelled at {at} if no worker has taken it by then"),
         }
     }
 }
@@ -273,6 +280,7 @@ fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<W
         0 => why.push(Why::OtherQueues),
         jobs => why.push(Why::Behind { jobs }),
     }
+    why.extend(state.waits_until(id).map(|at| Why::GivesUp { at }));
     why
 }
 

@@ -13,6 +13,7 @@ use crate::policy::{LeasePatch, RetryPatch};
 use crate::queue::is_default;
 use crate::resource::{Needs, Preference, Requirements};
 use crate::time::{Span, Timestamp};
+use crate::unique::Unique;
 
 /// The most bytes of a job's payload, in canonical form.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
@@ -135,6 +136,9 @@ pub struct JobSpec {
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// How long it may stand ready without a worker until it is cancelled; without it, as the queue says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<Span>,
     /// Names of jobs of the same submit that must be done first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
@@ -144,6 +148,9 @@ pub struct JobSpec {
     /// The same key and spec again give the same job instead of a second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// For how long the key stands for this job.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unique: Unique,
 }
 
 impl JobSpec {
@@ -165,9 +172,11 @@ impl JobSpec {
             timeout: None,
             delay: None,
             not_before: None,
+            queue_timeout: None,
             depends_on: Vec::new(),
             on_dependency_failure: OnDependencyFailure::default(),
             idempotency_key: None,
+            unique: Unique::default(),
         }
     }
 

@@ -29,3 +29,4 @@ pub mod state;
 pub mod summary;
 pub mod text;
 pub mod time;
+pub mod unique;

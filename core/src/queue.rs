@@ -29,6 +29,9 @@ pub struct QueueSpec {
     /// How long one attempt of a job may run. None: as long as its lease is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+    /// How long a job may stand ready without a worker until it is cancelled. None: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<Span>,
     /// Its share of the leases, against the other queues' weights: 1 to [`crate::limit::MAX_WEIGHT`]. None:
     /// [`crate::limit::DEFAULT_WEIGHT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +51,7 @@ impl QueueSpec {
             retry: RetryPatch::default(),
             lease: LeasePatch::default(),
             timeout: None,
+            queue_timeout: None,
             weight: None,
             max_running: None,
         }

@@ -15,7 +15,7 @@ use crate::job::{JobSpec, Payload};
 use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
 use crate::resource::Needs;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// The version of the ledger's format that a new ledger has.
 pub const FORMAT: u32 = 1;
@@ -465,6 +465,8 @@ pub enum CancelCause {
     Dependency(JobId),
     /// A limit was reached at which newer jobs take the place of older ones.
     Limit(LimitTarget),
+    /// No worker took it for so long.
+    QueueTimeout(Span),
 }
 
 // serde's skip_serializing_if passes a reference.

@@ -199,6 +199,7 @@ impl JobSummary {
                     CancelCause::Request => reason.clone(),
                     CancelCause::Dependency(job) => format!("job {job}, which it depends on, failed or was cancelled"),
                     CancelCause::Limit(limit) => format!("limit {limit} was reached: newer jobs took its place"),
+                    CancelCause::QueueTimeout(span) => format!("no worker took it for {span}, its queue_timeout"),
                 };
                 self.enter(JobPhase::Cancelled, None, record);
             }

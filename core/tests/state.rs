@@ -15,6 +15,7 @@ use orch_core::state::{
 };
 use orch_core::summary::{JobPhase, JobSummary, job_of};
 use orch_core::time::{Span, Timestamp};
+use orch_core::unique::Unique;
 use proptest::prelude::*;
 
 fn contract(complete: bool) -> ContractSpec {
@@ -131,6 +132,17 @@ impl Driven {
         assert_eq!(counts.delayed, count(JobPhase::Delayed));
     }
 
+    /// The ready jobs that do not wait for ever, and until when each does.
+    fn waits(&self) -> impl Iterator<Item = (JobId, Timestamp)> {
+        let ready = self.summaries.iter().filter(|(_, summary)| summary.phase == JobPhase::Ready);
+        ready.filter_map(|(id, summary)| {
+            let waits = self.state.job(*id).and_then(|job| self.state.queue_timeout(job));
+            let until = waits.map(|wait| summary.changed_at.plus(wait));
+            assert_eq!(self.state.waits_until(*id), until);
+            until.map(|until| (*id, until))
+        })
+    }
+
     fn judged(&self, values: &[i32], queue: &str) -> Vec<Judged> {
         let spec = contract(queue == "counted");
         let screen =
@@ -151,7 +163,7 @@ fn phase(state: &JobState) -> JobPhase {
 
 #[derive(Clone, Debug)]
 enum Command {
-    Submit { counted: bool, jobs: u8, chain: bool, go_on: bool, delay: bool, key: Option<u8> },
+    Submit { counted: bool, jobs: u8, chain: bool, go_on: bool, delay: bool, key: Option<(u8, u8)>, wait: bool },
     Lease { worker: u8, max: u8 },
     Batch { pick: u8, worker: u8, values: Vec<i32> },
     Resend { pick: u8 },
@@ -168,8 +180,10 @@ enum Command {
 fn command() -> impl Strategy<Value = Command> {
     let values = prop::collection::vec(-40..40i32, 0..4);
     prop_oneof![
-        3 => (any::<bool>(), 1..4u8, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of(0..4u8))
-            .prop_map(|(counted, jobs, chain, go_on, delay, key)| Command::Submit { counted, jobs, chain, go_on, delay, key }),
+        3 => (any::<bool>(), 1..4u8, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of((0..4u8, 0..3u8)), any::<bool>())
+            .prop_map(|(counted, jobs, chain, go_on, delay, key, wait)| {
+                Command::Submit { counted, jobs, chain, go_on, delay, key, wait }
+            }),
         4 => (0..3u8, 1..4u8).prop_map(|(worker, max)| Command::Lease { worker, max }),
         6 => (any::<u8>(), 0..3u8, values).prop_map(|(pick, worker, values)| Command::Batch { pick, worker, values }),
         2 => any::<u8>().prop_map(|pick| Command::Resend { pick }),
@@ -192,6 +206,43 @@ struct Sent {
     batches: Vec<SentBatch>,
     ends: Vec<(WorkerId, LeaseId, u64, CompleteAnswer)>,
     accepted: BTreeSet<Seq>,
+    /// Per key, the job submitted last under it.
+    keys: BTreeMap<String, (JobId, JobSpec, Timestamp)>,
+}
+
+impl Sent {
+    /// Which job each of these is, if its key stands for one; an error if a key stands for another spec.
+    fn expects(&self, driven: &Driven, specs: &[JobSpec]) -> Result<Vec<Option<JobId>>, ()> {
+        let open = |job: &JobId| {
+            matches!(
+                driven.summaries[job].phase,
+                JobPhase::Blocked | JobPhase::Ready | JobPhase::Delayed | JobPhase::Leased
+            )
+        };
+        let stands = |(job, spec, at): &&(JobId, JobSpec, Timestamp)| match spec.unique {
+            Unique::Forever => true,
+            Unique::UntilDone => open(job),
+            Unique::For(span) => driven.now.since(*at) < span,
+        };
+        let each = specs.iter().map(|spec| {
+            match spec.idempotency_key.as_ref().and_then(|key| self.keys.get(key)).filter(stands) {
+                Some((job, other, _)) if other == spec => Ok(Some(*job)),
+                Some(_) => Err(()),
+                None => Ok(None),
+            }
+        });
+        each.collect()
+    }
+
+    /// Takes the answer to a submit, which is to be as expected.
+    fn keyed(&mut self, specs: &[JobSpec], jobs: &[(JobId, bool)], expected: Vec<Option<JobId>>, now: Timestamp) {
+        for ((spec, (job, existed)), expected) in specs.iter().zip(jobs).zip(expected) {
+            assert_eq!(existed.then_some(*job), expected);
+            if let (Some(key), false) = (&spec.idempotency_key, existed) {
+                self.keys.insert(key.clone(), (*job, spec.clone(), now));
+            }
+        }
+    }
 }
 
 fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
@@ -199,7 +250,7 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
     let lease = |pick: u8| leases.get(usize::from(pick) % leases.len().max(1)).copied();
     let holder = |driven: &Driven, lease: LeaseId| driven.state.leases()[&lease].worker.clone();
     match command {
-        Command::Submit { counted, jobs, chain, go_on, delay, key } => {
+        Command::Submit { counted, jobs, chain, go_on, delay, key, wait } => {
             let queue = if counted { "counted" } else { "plain" };
             let mut specs = Vec::new();
             for n in 0..jobs {
@@ -212,15 +263,23 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
                 if go_on {
                     spec.on_dependency_failure = OnDependencyFailure::Continue;
                 }
-                spec.idempotency_key = key.map(|key| format!("{key}-{n}"));
+                if let Some((key, unique)) = key {
+                    spec.idempotency_key = Some(format!("{key}-{n}"));
+                    spec.unique = [Unique::Forever, Unique::UntilDone, Unique::For(Span(40_000))][usize::from(unique)];
+                }
+                spec.queue_timeout = wait.then_some(Span(30_000));
                 specs.push(spec);
             }
             let submission = Submission { jobs: specs, ..Submission::default() };
-            if let Ok(decision) = driven.state.submit(&submission, driven.now) {
+            let expected = sent.expects(driven, &submission.jobs);
+            let decided = driven.state.submit(&submission, driven.now);
+            assert_eq!(decided.is_ok(), expected.is_ok(), "{decided:?}, {expected:?}");
+            if let Ok(decision) = decided {
                 let answer = driven.record(decision);
+                sent.keyed(&submission.jobs, &answer.jobs, expected.unwrap(), driven.now);
                 assert_eq!(answer.jobs.len(), usize::from(jobs));
-                // The same again: the same jobs if they have keys.
-                if key.is_some() {
+                // The same again: the same jobs if they have keys that still stand for them.
+                if key.is_some_and(|(_, unique)| unique != 1) {
                     let again = driven.state.submit(&submission, driven.now).unwrap();
                     assert!(again.events.is_empty());
                     let ids = |jobs: &[(JobId, bool)]| jobs.iter().map(|(id, _)| *id).collect::<Vec<_>>();
@@ -335,6 +394,14 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
             driven.now = driven.now.plus(Span(u64::from(ms)));
             let decision = driven.state.ready_due(driven.now, 2);
             driven.record(decision);
+            let over: Vec<JobId> =
+                driven.waits().filter(|(_, until)| *until <= driven.now).map(|(job, _)| job).collect();
+            let first: Option<Timestamp> = driven.waits().map(|(_, until)| until).min();
+            assert!(first.is_none_or(|first| driven.state.next_due().is_some_and(|due| due <= first)));
+            let decision = driven.state.end_waits(driven.now, usize::MAX);
+            driven.record(decision);
+            assert!(over.iter().all(|job| driven.summaries[job].phase == JobPhase::Cancelled));
+            assert!(driven.waits().all(|(_, until)| until > driven.now));
         }
     }
 }
@@ -382,4 +449,39 @@ fn a_record_that_cannot_follow_is_refused() {
     driven = Driven::new();
     let old_epoch = Event::Booted { epoch: 0, version: String::new(), host: String::new(), pid: 1 };
     assert!(driven.state.apply(&record(next, old_epoch)).is_err());
+}
+
+#[test]
+fn a_job_is_cancelled_when_no_worker_took_it_in_time() {
+    let mut driven = Driven::new();
+    let mut timely = queue("plain", "plain@1");
+    timely.queue_timeout = Some(Span(10_000));
+    let job = |name: &str| {
+        let mut spec = JobSpec::new("plain".parse().unwrap(), Payload::parse(b"{\"count\":2}").unwrap());
+        spec.name = Some(name.into());
+        spec
+    };
+    let own = JobSpec { queue_timeout: Some(Span(3_000)), ..job("own") };
+    let behind = JobSpec { depends_on: vec!["own".into()], ..job("behind") };
+    let later = JobSpec { delay: Some(Span(8_000)), ..job("later") };
+    let submission =
+        Submission { queues: vec![timely], jobs: vec![own, behind, later, job("plain")], ..Submission::default() };
+    let decision = driven.state.submit(&submission, driven.now).unwrap();
+    let ids: Vec<JobId> = driven.record(decision).jobs.into_iter().map(|(id, _)| id).collect();
+    let mut pass = |ms| {
+        driven.now = driven.now.plus(Span(ms));
+        let decision = driven.state.ready_due(driven.now, 9);
+        driven.record(decision);
+        let decision = driven.state.end_waits(driven.now, 9);
+        driven.record(decision);
+        ids.iter().map(|id| driven.summaries[id].phase).collect::<Vec<_>>()
+    };
+    use JobPhase::{Blocked, Cancelled, Delayed, Ready};
+    assert_eq!(pass(2_999), [Ready, Blocked, Delayed, Ready]);
+    assert_eq!(pass(1), [Cancelled, Cancelled, Delayed, Ready], "with what depends on it");
+    assert_eq!(pass(6_999), [Cancelled, Cancelled, Ready, Ready], "a delay is no wait");
+    assert_eq!(pass(1), [Cancelled, Cancelled, Ready, Cancelled]);
+    assert_eq!(pass(9_999), [Cancelled, Cancelled, Cancelled, Cancelled]);
+    assert_eq!(driven.summaries[&ids[0]].message, "no worker took it for 3s, its queue_timeout");
+    assert!(driven.state.next_due().is_none());
 }

@@ -279,6 +279,13 @@ fn job(random: &mut Random) -> v1::JobSpec {
         prefer: (0..random.below(8) / 7)
             .map(|_| v1::Preference { label: "zone".into(), value: "a".into(), weight: small(random) })
             .collect(),
+        queue_timeout_ms: (random.below(6) == 0).then(|| number(random)),
+        unique: (random.below(4) == 0).then(|| v1::Unique {
+            until: random.flip().then(|| match random.flip() {
+                true => v1::unique::Until::Done(random.flip()),
+                false => v1::unique::Until::PeriodMs(number(random)),
+            }),
+        }),
     }
 }
 
@@ -366,6 +373,7 @@ fn queue(random: &mut Random) -> v1::QueueSpec {
         timeout_ms: (random.below(4) == 0).then(|| number(random)),
         weight: (random.below(20) == 0).then(|| small(random)),
         max_running: (random.below(20) == 0).then(|| small(random)),
+        queue_timeout_ms: (random.below(20) == 0).then(|| number(random)),
     }
 }
 

@@ -21,7 +21,7 @@ use orch_ledger::{Ledger, OpenOptions, Position, Tail};
 use support::{T0, open_with, options, paused};
 
 /// The chain link of its last batch.
-const LAST_CHAIN: &str = "806849b323e69b0674599d07a972eee3f16c84fc5f834f9f01456c44ee408e83";
+const LAST_CHAIN: &str = "b86e18c4c78cd5e8ca16279041f63bb4ba4317a489d6c99c3ed5e7c73bdc0cf2";
 
 /// Events and fields that the golden ledger of format 1 lacks, in batches. `$1` is the first job, token or lease of these.
 const LATER: &[&[&str]] = &[
@@ -55,6 +55,12 @@ const LATER: &[&[&str]] = &[
         r#"{"worker_resumed":{"worker":"w"}}"#,
     ],
     &[r#"{"retries_paused":{"reason":"a disk is full"}}"#, r#"{"retries_resumed":{}}"#],
+    &[
+        r#"{"queue_defined":{"queue":"timely","kind":"command","queue_timeout":"1h"}}"#,
+        r#"{"job_submitted":{"spec":{"queue":"timely","payload":{"n":3},"queue_timeout":"10m","idempotency_key":"k-2","unique":"until_done"},"kind":"command"}}"#,
+        r#"{"job_cancelled":{"job":$5,"cause":{"queue_timeout":"10m"}}}"#,
+        r#"{"job_submitted":{"spec":{"queue":"timely","payload":{"n":4},"idempotency_key":"k-2","unique":"1day"},"kind":"command"}}"#,
+    ],
 ];
 
 fn folder(version: &str) -> PathBuf {

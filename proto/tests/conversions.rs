@@ -10,6 +10,7 @@ use orch_core::resource::{Amount, Need, Needs, Preference, Quantity, Variant};
 use orch_core::retry::{MoreMemory, Pattern, RetryRule, Then};
 use orch_core::state::Submission;
 use orch_core::time::{Span, Timestamp};
+use orch_core::unique::Unique;
 use orch_proto::convert::{Faults, MAX_SPAN, MAX_TIMESTAMP};
 use orch_proto::v1;
 use proptest::option;
@@ -100,6 +101,10 @@ fn needs() -> impl Strategy<Value = Needs> {
     proptest::collection::vec(variant.prop_filter("needs something", some), 0..3).prop_map(Needs)
 }
 
+fn unique() -> impl Strategy<Value = Unique> {
+    prop_oneof![Just(Unique::Forever), Just(Unique::UntilDone), positive().prop_map(Unique::For)]
+}
+
 prop_compose! {
     fn job()(
         queue in name(), kind in option::of(name()), label in option::of(text()), payload in payload(),
@@ -110,11 +115,13 @@ prop_compose! {
         semaphores in proptest::collection::btree_map("s[a-z]{0,9}", 1..u32::MAX, 0..3),
         (resources, prefer) in (needs(), proptest::collection::vec((text(), text(), any::<u32>()), 0..3)),
         labels in proptest::collection::btree_map(text(), text(), 0..3),
+        (queue_timeout, unique) in (option::of(positive()), unique()),
     ) -> JobSpec {
+        let unique = if key.is_some() { unique } else { Unique::Forever };
         JobSpec {
             queue: QueueName::new(&queue).unwrap(),
             kind: kind.map(|kind| Kind::new(&kind).unwrap()),
-            name: label, payload, priority, retry, lease, timeout, delay, not_before, depends_on,
+            name: label, payload, priority, retry, lease, timeout, delay, not_before, queue_timeout, unique, depends_on,
             on_dependency_failure: if go_on { OnDependencyFailure::Continue } else { OnDependencyFailure::Cancel },
             idempotency_key: key,
             keys: keys.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
@@ -131,12 +138,13 @@ prop_compose! {
         name in name(), contract in option::of((name(), 1..u32::MAX)), kind in option::of(name()),
         retry in retry(), lease in lease(), timeout in option::of(positive()),
         (weight, max_running) in (option::of(1..=10_000u32), option::of(1..u32::MAX)),
+        queue_timeout in option::of(positive()),
     ) -> QueueSpec {
         QueueSpec {
             name: QueueName::new(&name).unwrap(),
             contract: contract.map(|(name, version)| ContractRef { name: ContractName::new(&name).unwrap(), version }),
             kind: kind.map(|kind| Kind::new(&kind).unwrap()),
-            retry, lease, timeout, weight, max_running,
+            retry, lease, timeout, queue_timeout, weight, max_running,
         }
     }
 }

@@ -57,7 +57,7 @@ Examples:
 A flag goes before its environment variable, that before the file. Ctrl-C or SIGTERM drains: no more jobs are leased,
 running ones may finish within --grace, the rest is given back without charge. A second signal ends at once.
 
-Exit codes: 0 drained, 1 error, 2 usage, 8 no orchestrator within --give-up-after.
+Exit codes: 0 drained or idle for --idle-timeout, 1 error, 2 usage, 8 no orchestrator within --give-up-after.
 How to write a runner: docs/runners.md";
 
 #[derive(clap::Args)]
@@ -99,6 +99,9 @@ struct Flags {
     /// Drain after so long; jobs that need more time than is left go elsewhere [default: work for ever]
     #[arg(long, env = "ORCH_WORKER_TIME_LIMIT", value_name = "TIME", value_parser = time, global = true)]
     time_limit: Option<Duration>,
+    /// Leave, with exit code 0, after so long without anything to do [default: wait for ever]
+    #[arg(long, env = "ORCH_WORKER_IDLE_TIMEOUT", value_name = "TIME", value_parser = time, global = true)]
+    idle_timeout: Option<Duration>,
     /// End with exit code 8 when no orchestrator answers for so long [default: try for ever]
     #[arg(long, env = "ORCH_WORKER_GIVE_UP_AFTER", value_name = "TIME", value_parser = time, global = true)]
     give_up_after: Option<Duration>,
@@ -207,6 +210,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         resources,
         labels,
         time_limit,
+        idle_timeout,
         give_up_after,
         token_file,
         log_level,
@@ -230,6 +234,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         resources,
         labels,
         time_limit,
+        idle_timeout,
         give_up_after,
         token_file,
         token,

@@ -132,6 +132,7 @@ pub async fn run(
         error = session::keep(Arc::clone(&worker)) => Err(error),
         () = live(&worker, &mut jobs, &kill) => Ok(()),
         () = drain_in_time(&worker) => Ok(()),
+        () = drain_when_idle(&worker) => Ok(()),
         () = kill.cancelled() => Ok(()),
     };
     end_jobs(&worker, &mut jobs).await;
@@ -157,6 +158,30 @@ async fn drain_in_time(worker: &Worker) {
     if let Some(end) = worker.ends_at {
         tokio::time::sleep_until(end).await;
         info!("the time limit is over: draining");
+        worker.drain.cancel();
+    }
+    std::future::pending().await
+}
+
+/// Drains the worker when it had nothing to do for as long as configured; never ends.
+async fn drain_when_idle(worker: &Worker) {
+    if let Some(most) = worker.config.idle_timeout {
+        let mut changes = worker.leases.watch();
+        loop {
+            changes.mark_unchanged();
+            let quiet = async {
+                match worker.leases.counts().0 {
+                    0 => tokio::time::sleep(most).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The sender lives as long as the worker: no error here.
+                _ = changes.changed() => {}
+                () = quiet => break,
+            }
+        }
+        info!("nothing to do for {}: draining", humantime::format_duration(most));
         worker.drain.cancel();
     }
     std::future::pending().await

@@ -11,6 +11,7 @@ use crate::policy::{LeasePatch, RetryPatch};
 use crate::resource::label_faults;
 use crate::retry::MAX_RULES;
 use crate::time::Span;
+use crate::unique::Unique;
 
 /// The most characters of a job's name or idempotency key.
 pub const MAX_NAME_CHARS: usize = 256;
@@ -20,12 +21,15 @@ pub const MAX_DEPENDENCIES: usize = 10_000;
 
 /// Every fault of a job that its types let through: field and message.
 pub(super) fn job_faults(job: &JobSpec) -> Vec<(String, String)> {
-    let mut faults = rule_faults(&job.retry, &job.lease, job.timeout);
+    let mut faults = rule_faults(&job.retry, &job.lease, job.timeout, job.queue_timeout);
     let mut fault = |field: &str, message: String| faults.push((field.to_owned(), message));
     for (field, text) in [("name", &job.name), ("idempotency_key", &job.idempotency_key)] {
         if let Some(message) = text.as_ref().and_then(|text| name_fault(text)) {
             fault(field, message);
         }
+    }
+    if job.unique != Unique::Forever && job.idempotency_key.is_none() {
+        fault("unique", "is about an idempotency_key, and there is none".to_owned());
     }
     if job.depends_on.len() > MAX_DEPENDENCIES {
         fault("depends_on", format!("names {} jobs, at most {MAX_DEPENDENCIES} are allowed", job.depends_on.len()));
@@ -94,7 +98,12 @@ pub fn retry_rule_faults(retry: &RetryPatch) -> Vec<(String, String)> {
 }
 
 /// The faults of retry and lease rules, of a job or a queue: field and message.
-pub(super) fn rule_faults(retry: &RetryPatch, lease: &LeasePatch, timeout: Option<Span>) -> Vec<(String, String)> {
+pub(super) fn rule_faults(
+    retry: &RetryPatch,
+    lease: &LeasePatch,
+    timeout: Option<Span>,
+    queue_timeout: Option<Span>,
+) -> Vec<(String, String)> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, message: &str| faults.push((field.to_owned(), message.to_owned()));
     if retry.max_attempts == Some(0) {
@@ -123,6 +132,9 @@ pub(super) fn rule_faults(retry: &RetryPatch, lease: &LeasePatch, timeout: Optio
     }
     if timeout == Some(Span(0)) {
         fault("timeout", "must be longer than 0");
+    }
+    if queue_timeout == Some(Span(0)) {
+        fault("queue_timeout", "must be longer than 0");
     }
     faults
 }

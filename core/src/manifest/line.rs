@@ -14,6 +14,7 @@ use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::resource::{Needs, Preference};
 use crate::time::{Span, Timestamp};
+use crate::unique::Unique;
 
 /// The most bytes of a line: the largest payload, and generous room for the rest.
 pub const MAX_LINE_BYTES: usize = MAX_PAYLOAD_BYTES + 64 * 1024;
@@ -61,11 +62,15 @@ struct JobLine {
     #[serde(default)]
     not_before: Option<Timestamp>,
     #[serde(default)]
+    queue_timeout: Option<Span>,
+    #[serde(default)]
     depends_on: Vec<String>,
     #[serde(default)]
     on_dependency_failure: OnDependencyFailure,
     #[serde(default)]
     idempotency_key: Option<String>,
+    #[serde(default)]
+    unique: Unique,
 }
 
 /// The job in a line of JSON: an object with the fields of a [`JobSpec`]. A line without `queue` gets the default.
@@ -106,9 +111,11 @@ impl JobLine {
             timeout,
             delay,
             not_before,
+            queue_timeout,
             depends_on,
             on_dependency_failure,
             idempotency_key,
+            unique,
         } = self;
         Some(JobSpec {
             queue: queue.or_else(|| default_queue.cloned())?,
@@ -126,9 +133,11 @@ impl JobLine {
             timeout,
             delay,
             not_before,
+            queue_timeout,
             depends_on,
             on_dependency_failure,
             idempotency_key,
+            unique,
         })
     }
 }

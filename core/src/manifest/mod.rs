@@ -237,7 +237,7 @@ fn read_range(node: &Node) -> Result<RangeSpec, Vec<Fault>> {
 
 fn read_queue(node: &Node) -> Result<QueueSpec, Vec<Fault>> {
     let queue: QueueSpec = shape::read(node, &QUEUE, "")?;
-    let mut faults = rule_faults(&queue.retry, &queue.lease, queue.timeout);
+    let mut faults = rule_faults(&queue.retry, &queue.lease, queue.timeout, queue.queue_timeout);
     faults.extend(share_faults(queue.weight, queue.max_running));
     let faults = located(node, "", faults);
     if faults.is_empty() { Ok(queue) } else { Err(faults) }

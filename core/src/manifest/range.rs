@@ -12,6 +12,7 @@ use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::resource::{Needs, Preference};
 use crate::time::{Span, Timestamp};
+use crate::unique::Unique;
 
 /// The most jobs that one range may be cut into.
 pub const MAX_RANGE_JOBS: u64 = 10_000_000;
@@ -75,11 +76,15 @@ pub(super) struct RangeDocument {
     #[serde(default)]
     not_before: Option<Timestamp>,
     #[serde(default)]
+    queue_timeout: Option<Span>,
+    #[serde(default)]
     depends_on: Vec<String>,
     #[serde(default)]
     on_dependency_failure: OnDependencyFailure,
     #[serde(default)]
     key: Option<String>,
+    #[serde(default)]
+    unique: Unique,
     range: Cut,
 }
 
@@ -101,9 +106,11 @@ impl RangeDocument {
             timeout,
             delay,
             not_before,
+            queue_timeout,
             depends_on,
             on_dependency_failure,
             key,
+            unique,
             range: cut,
         } = self;
         let mut faults = cut.faults();
@@ -136,9 +143,11 @@ impl RangeDocument {
             timeout,
             delay,
             not_before,
+            queue_timeout,
             depends_on,
             on_dependency_failure,
             idempotency_key: None,
+            unique,
         };
         let range = RangeSpec { template, key, cut };
         if faults.is_empty() {

@@ -42,9 +42,11 @@ pub(super) static JOB: Shape = Shape {
         "timeout",
         "delay",
         "not_before",
+        "queue_timeout",
         "depends_on",
         "on_dependency_failure",
         "idempotency_key",
+        "unique",
     ],
     required: &["queue"],
     inner: &[
@@ -71,9 +73,11 @@ pub(super) static RANGE: Shape = Shape {
         "timeout",
         "delay",
         "not_before",
+        "queue_timeout",
         "depends_on",
         "on_dependency_failure",
         "key",
+        "unique",
         "range",
     ],
     required: &["queue", "range"],
@@ -87,7 +91,7 @@ pub(super) static RANGE: Shape = Shape {
 };
 
 pub(super) static QUEUE: Shape = Shape {
-    fields: &["queue", "contract", "kind", "retry", "lease", "timeout", "weight", "max_running"],
+    fields: &["queue", "contract", "kind", "retry", "lease", "timeout", "queue_timeout", "weight", "max_running"],
     required: &["queue"],
     inner: &[("retry", Inner::Object(&RETRY)), ("lease", Inner::Object(&LEASE))],
     base: || json!({"queue": "q"}),

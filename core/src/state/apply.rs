@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::job::{Delivery, Overrides};
 use super::schedule::{LaneId, Wants};
-use super::submit::{key_digest, spec_digest};
+use super::submit::key_digest;
 use super::{BatchRange, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State};
 use crate::contract::Contract;
 use crate::id::{ImportId, JobId, LeaseId, QueueName, Seq, WorkerId};
 use crate::job::{JobSpec, OnDependencyFailure};
 use crate::record::{BatchJudged, CandidateAccepted, Event, JobSubmitted, Next, Origin, Record};
 use crate::resource::Requirements;
+use crate::time::Timestamp;
 
 /// An event that cannot have happened in this state: the ledger was not written by this fold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +85,7 @@ impl State {
                     None => JobState::Ready,
                 };
                 match self.job_state(*job)? {
-                    JobState::Blocked { .. } | JobState::Delayed { .. } => self.enter(*job, state),
+                    JobState::Blocked { .. } | JobState::Delayed { .. } => self.enter(*job, state, at),
                     other => Err(format!("job {job} is readied, but it is {}", name(&other))),
                 }
             }
@@ -109,14 +110,14 @@ impl State {
                 let known = self.job_mut(*job)?;
                 known.attempts = *attempt;
                 let lane = known.lane;
-                self.enter(*job, JobState::Leased { lease })?;
+                self.enter(*job, JobState::Leased { lease }, at)?;
                 self.schedule.start(lane, seq.0, at);
                 Ok(())
             }
             Event::LeaseReleased { job, lease } => {
                 self.end_lease(*lease, *job, Outcome::Released, seq)?;
                 self.counts.released += 1;
-                self.enter(*job, JobState::Ready)
+                self.enter(*job, JobState::Ready, at)
             }
             Event::LeaseExpired { job, lease, cause: _, next } => {
                 self.end_lease(*lease, *job, Outcome::Expired, seq)?;
@@ -158,7 +159,7 @@ impl State {
                 known.failures = 0;
                 known.crashes = 0;
                 self.require(*job, |required| required.avoid.clear())?;
-                self.enter(*job, JobState::Ready)
+                self.enter(*job, JobState::Ready, at)
             }
             Event::LimitSet(spec) => {
                 self.schedule.change_limit(&spec.limit, Some((**spec).clone()), at);
@@ -224,7 +225,7 @@ impl State {
             return Err(format!("queue {} does not exist", spec.queue));
         }
         if let Some(key) = &spec.idempotency_key {
-            self.keys.insert(key_digest(key), KeyedJob { job: id, spec: spec_digest(spec) });
+            self.keys.insert(key_digest(key), KeyedJob::new(id, spec, record.at));
         }
         let waiting_on: BTreeSet<JobId> = depends_on.iter().copied().collect();
         for on in &waiting_on {
@@ -245,12 +246,13 @@ impl State {
             failures: 0,
             crashes: 0,
             submitted_at: record.at,
+            ready_since: record.at,
             state: JobState::Failed { class: crate::record::FailureClass::Error, at: record.at },
             overrides: overrides(spec, *not_before),
         };
         self.jobs.insert(id, job);
         self.count(lane, 1, |counts| &mut counts.failed);
-        self.enter(id, state)
+        self.enter(id, state, record.at)
     }
 
     fn batch_judged(&mut self, judged: &BatchJudged, seq: Seq) -> Result<(), Misfit> {
@@ -285,11 +287,11 @@ impl State {
     /// What becomes of a job after an attempt.
     fn go_on(&mut self, job: JobId, next: Next, record: &Record) -> Result<(), Misfit> {
         match next {
-            Next::Ready => self.enter(job, JobState::Ready),
-            Next::Delayed(until) => self.enter(job, JobState::Delayed { until }),
+            Next::Ready => self.enter(job, JobState::Ready, record.at),
+            Next::Delayed(until) => self.enter(job, JobState::Delayed { until }, record.at),
             Next::Failed(class) => {
                 self.counts.ends += 1;
-                self.enter(job, JobState::Failed { class, at: record.at })?;
+                self.enter(job, JobState::Failed { class, at: record.at }, record.at)?;
                 self.unblock_dependents(job);
                 Ok(())
             }
@@ -297,7 +299,7 @@ impl State {
     }
 
     /// Moves a job into another state, in every structure that knows where it is.
-    fn enter(&mut self, id: JobId, state: JobState) -> Result<(), Misfit> {
+    fn enter(&mut self, id: JobId, state: JobState, at: Timestamp) -> Result<(), Misfit> {
         let job = self.job_mut(id)?;
         let before = std::mem::replace(&mut job.state, state.clone());
         let (lane, again) = (job.lane, job.attempts > 0);
@@ -305,7 +307,10 @@ impl State {
             self.schedule.set_unfinished(lane, id, state.is_open());
         }
         match before {
-            JobState::Ready => self.schedule.remove(lane, id),
+            JobState::Ready => {
+                self.schedule.remove(lane, id);
+                self.wait_no_longer(id);
+            }
             JobState::Delayed { until } => {
                 // In one of the two.
                 let _ = self.delayed.remove(&(until, id)) || self.retries.remove(&(until, id));
@@ -314,7 +319,10 @@ impl State {
             JobState::Blocked { .. } | JobState::Failed { .. } => {}
         }
         match state {
-            JobState::Ready => self.schedule.insert(lane, id),
+            JobState::Ready => {
+                self.schedule.insert(lane, id);
+                self.wait_from(id, at);
+            }
             JobState::Delayed { until } if again => drop(self.retries.insert((until, id))),
             JobState::Delayed { until } => drop(self.delayed.insert((until, id))),
             JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
@@ -322,6 +330,22 @@ impl State {
         self.count(lane, -1, |counts| place(counts, &before));
         self.count(lane, 1, |counts| place(counts, &state));
         Ok(())
+    }
+
+    /// A job is ready from now on. What its queue says of the time that it may wait counts as it is now.
+    fn wait_from(&mut self, id: JobId, at: Timestamp) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.ready_since = at;
+        let Some(timeout) = self.jobs.get(&id).and_then(|job| self.queue_timeout(job)) else { return };
+        let until = at.plus(timeout);
+        self.waits.insert((until, id));
+        self.waits_until.insert(id, until);
+    }
+
+    fn wait_no_longer(&mut self, id: JobId) {
+        if let Some(until) = self.waits_until.remove(&id) {
+            self.waits.remove(&(until, id));
+        }
     }
 
     /// Changes what a job requires of its worker: it goes on in another lane.
@@ -347,7 +371,10 @@ impl State {
         self.count(job.lane, -1, |counts| place(counts, &job.state));
         self.count(job.lane, 1, ended);
         match job.state {
-            JobState::Ready => self.schedule.remove(job.lane, id),
+            JobState::Ready => {
+                self.schedule.remove(job.lane, id);
+                self.wait_no_longer(id);
+            }
             JobState::Delayed { until } => {
                 let _ = self.delayed.remove(&(until, id)) || self.retries.remove(&(until, id));
             }
@@ -427,11 +454,12 @@ fn name(state: &JobState) -> &'static str {
 }
 
 /// What the job sets differently from its queue; None for most jobs, which then cost nothing.
-fn overrides(spec: &JobSpec, not_before: Option<crate::time::Timestamp>) -> Option<Box<Overrides>> {
+fn overrides(spec: &JobSpec, not_before: Option<Timestamp>) -> Option<Box<Overrides>> {
     let overrides = Overrides {
         retry: spec.retry.clone(),
         lease: spec.lease.clone(),
         timeout: spec.timeout,
+        queue_timeout: spec.queue_timeout,
         // Needed only while the job is blocked: a delayed one has it in its state.
         not_before: not_before.filter(|_| !spec.depends_on.is_empty()),
         continue_on_dependency_failure: spec.on_dependency_failure == OnDependencyFailure::Continue,

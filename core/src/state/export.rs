@@ -118,6 +118,8 @@ impl State {
             "failures": job.failures,
             "crashes": job.crashes,
             "submitted_at": job.submitted_at,
+            "ready_since": job.ready_since,
+            "waits_until": self.waits_until(id),
             "dependents": job.overrides.as_ref().map_or(&[][..], |overrides| &overrides.dependents),
         })
     }

@@ -22,6 +22,8 @@ pub struct Job {
     pub crashes: u32,
     /// When it was submitted.
     pub submitted_at: Timestamp,
+    /// When it became ready last; when it was submitted, if it never was.
+    pub ready_since: Timestamp,
     /// Where it stands.
     pub state: JobState,
     /// What it sets differently from its queue; most jobs nothing.
@@ -34,6 +36,7 @@ pub(super) struct Overrides {
     pub(super) retry: RetryPatch,
     pub(super) lease: LeasePatch,
     pub(super) timeout: Option<Span>,
+    pub(super) queue_timeout: Option<Span>,
     pub(super) not_before: Option<Timestamp>,
     pub(super) continue_on_dependency_failure: bool,
     pub(super) dependents: Vec<JobId>,

@@ -7,7 +7,7 @@ use crate::access::{Queues, SessionId};
 use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
 use crate::job::Payload;
 use crate::policy::LeasePolicy;
-use crate::record::{Event, ExpiryCause, FailureClass, Next};
+use crate::record::{CancelCause, Event, ExpiryCause, FailureClass, Next};
 use crate::resource::{Needs, Offer, Requirements, Variant};
 use crate::retry::Then;
 use crate::time::{Span, Timestamp};
@@ -222,6 +222,24 @@ impl State {
         Decision { events, answer: () }
     }
 
+    /// Decides to cancel the jobs that no worker took for as long as they may wait, at most `max` of them.
+    pub fn end_waits(&self, now: Timestamp, max: usize) -> Decision<()> {
+        let over: Vec<JobId> =
+            self.waits.iter().take_while(|(until, _)| *until <= now).take(max).map(|(_, job)| *job).collect();
+        let waited = |id: &JobId| {
+            let since = self.jobs.get(id).map(|job| job.ready_since);
+            self.waits_until.get(id).zip(since).map(|(until, since)| until.since(since)).unwrap_or_default()
+        };
+        let cancelled = |job: &JobId| Event::JobCancelled {
+            job: *job,
+            cause: CancelCause::QueueTimeout(waited(job)),
+            reason: String::new(),
+        };
+        let mut events = over.iter().map(cancelled).collect();
+        self.settle_all(&over, false, &mut events);
+        Decision { events, answer: () }
+    }
+
     /// The events of a failed attempt, and what becomes of its job.
     pub(super) fn fail_attempt(
         &self,
@@ -305,7 +323,7 @@ impl State {
                     continue;
                 }
                 if !goes_on {
-                    let cause = crate::record::CancelCause::Dependency(id);
+                    let cause = CancelCause::Dependency(id);
                     events.push(Event::JobCancelled { job: dependent, cause, reason: String::new() });
                     gone.insert(dependent);
                     open.push((dependent, false));

@@ -52,6 +52,7 @@ use crate::record::Event;
 use crate::resource::Requirements;
 use crate::retry::RetryRule;
 use crate::time::{Span, Timestamp};
+use crate::unique::Unique;
 
 /// What a decision comes to: the events to record, and the answer for the caller once they are durable.
 #[derive(Clone, Debug)]
@@ -81,6 +82,9 @@ pub struct State {
     delayed: BTreeSet<(Timestamp, JobId)>,
     /// Those that wait for another attempt: they are held back while retries are paused.
     retries: BTreeSet<(Timestamp, JobId)>,
+    /// Until when ready jobs wait for a worker, those that do not wait for ever; by time, and by job.
+    waits: BTreeSet<(Timestamp, JobId)>,
+    waits_until: seqs::SeqMap<JobId, Timestamp>,
     trust: trust::Trust,
     leases: BTreeMap<LeaseId, Lease>,
     ended: job::EndedLeases,
@@ -116,11 +120,13 @@ pub struct Registered {
     pub accepted: u64,
 }
 
-/// Which job an idempotency key stands for. The digest is of its spec, cut to 64 bits.
+/// Which job an idempotency key stands for, or stood for last. The digest is of its spec, cut to 64 bits.
 #[derive(Clone, Copy, Debug)]
 struct KeyedJob {
     job: JobId,
     spec: u64,
+    unique: Unique,
+    submitted_at: Timestamp,
 }
 
 /// Jobs by state.
@@ -247,10 +253,10 @@ impl State {
         self.schedule.oldest(queue)
     }
 
-    /// When the next delayed job is due.
+    /// When the next delayed job is due, or the next ready one has waited for too long.
     pub fn next_due(&self) -> Option<Timestamp> {
         let retry = if self.retries_paused().is_some() { None } else { self.retries.first() };
-        [self.delayed.first(), retry].into_iter().flatten().min().map(|(due, _)| *due)
+        [self.delayed.first(), retry, self.waits.first()].into_iter().flatten().min().map(|(due, _)| *due)
     }
 
     /// Sees which rates allow another start by now; whether any does that did not before. Time alone changes what
@@ -318,6 +324,17 @@ impl State {
     pub fn timeout(&self, job: &Job) -> Option<Span> {
         let own = job.overrides.as_ref().and_then(|overrides| overrides.timeout);
         own.or_else(|| self.queue_of(job).and_then(|queue| queue.spec.timeout))
+    }
+
+    /// How long the job may stand ready without a worker.
+    pub fn queue_timeout(&self, job: &Job) -> Option<Span> {
+        let own = job.overrides.as_ref().and_then(|overrides| overrides.queue_timeout);
+        own.or_else(|| self.queue_of(job).and_then(|queue| queue.spec.queue_timeout))
+    }
+
+    /// Until when a ready job waits for a worker; None if it waits for ever, or is not ready.
+    pub fn waits_until(&self, job: JobId) -> Option<Timestamp> {
+        self.waits_until.get(&job).copied()
     }
 
     fn queue_of(&self, job: &Job) -> Option<&Queue> {

@@ -13,6 +13,7 @@ use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
 use crate::record::{CancelCause, Event, JobSubmitted};
 use crate::time::Timestamp;
+use crate::unique::Unique;
 
 /// What one submit brings.
 #[derive(Clone, Debug, Default)]
@@ -115,9 +116,18 @@ impl State {
         }
     }
 
-    /// The job that an idempotency key stands for.
+    /// The job that an idempotency key stands for, or stood for last.
     pub fn job_of_key(&self, key: &str) -> Option<JobId> {
         self.keys.get(&key_digest(key)).map(|known| known.job)
+    }
+
+    /// The job that a key stands for at this time.
+    fn keyed(&self, key: &[u8; 16], now: Timestamp) -> Option<&KeyedJob> {
+        self.keys.get(key).filter(|known| match known.unique {
+            Unique::Forever => true,
+            Unique::UntilDone => self.is_open(known.job),
+            Unique::For(span) => now < known.submitted_at.plus(span),
+        })
     }
 
     /// Decides a chunk of a bulk import: jobs without dependencies, each refused or taken by itself.
@@ -200,9 +210,9 @@ impl<'a> Pending<'a> {
         let kind = kind.cloned().ok_or_else(|| SubmitFault::NoKind(spec.queue.clone()))?;
         let key = spec.idempotency_key.as_deref().map(|key| (key, key_digest(key)));
         if let Some((text, key)) = key
-            && let Some(known) = self.keys.get(&key).or_else(|| self.state.keys.get(&key))
+            && let Some(known) = self.keys.get(&key).or_else(|| self.state.keyed(&key, now))
         {
-            if known.spec == spec_digest(spec) {
+            if known.is_of(spec) {
                 return Ok((known.job, true));
             }
             return Err(SubmitFault::KeyConflict { key: text.to_owned(), job: known.job });
@@ -214,7 +224,7 @@ impl<'a> Pending<'a> {
         self.admission.admit(&self.state.schedule, &spec.keys)?;
         let id = JobId(self.next_seq());
         if let Some((_, key)) = key {
-            self.keys.insert(key, KeyedJob { job: id, spec: spec_digest(spec) });
+            self.keys.insert(key, KeyedJob::new(id, spec, now));
         }
         let after_delay = spec.delay.map(|delay| now.plus(delay));
         let not_before = spec.not_before.max(after_delay).filter(|due| *due > now);
@@ -224,6 +234,18 @@ impl<'a> Pending<'a> {
         let submitted = JobSubmitted { spec: spec.clone(), kind, depends_on, not_before };
         self.events.push(Event::JobSubmitted(Box::new(submitted)));
         Ok((id, false))
+    }
+}
+
+impl KeyedJob {
+    /// What is kept of a job's key.
+    pub(super) fn new(job: JobId, spec: &JobSpec, submitted_at: Timestamp) -> Self {
+        let digest = (spec.digest().truncated() >> 64) as u64;
+        Self { job, spec: digest, unique: spec.unique, submitted_at }
+    }
+
+    fn is_of(&self, spec: &JobSpec) -> bool {
+        self.spec == Self::new(self.job, spec, self.submitted_at).spec
     }
 }
 
@@ -245,10 +267,6 @@ impl Pending<'_> {
 /// The first 128 bits of a key's digest: what the state keeps of it.
 pub(super) fn key_digest(key: &str) -> [u8; 16] {
     Digest::of(key.as_bytes()).truncated().to_be_bytes()
-}
-
-pub(super) fn spec_digest(spec: &JobSpec) -> u64 {
-    (spec.digest().truncated() >> 64) as u64
 }
 
 fn dependencies(jobs: &[JobSpec], spec: &JobSpec, ids: &[Option<(JobId, bool)>]) -> Vec<JobId> {

@@ -7,6 +7,7 @@ use orch_core::id::{KeyName, Kind, QueueName, SemaphoreName};
 use orch_core::limit::KeyValue;
 use orch_core::resource::{Preference, Variant};
 use orch_core::time::{Span, Timestamp};
+use orch_core::unique::Unique;
 
 /// Submit contracts, queues and jobs from YAML files
 #[derive(Debug, Args)]
@@ -74,6 +75,10 @@ pub struct EnqueueArgs {
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<Span>,
 
+    /// How long it may stand ready without a worker until it is cancelled
+    #[arg(long, value_name = "DURATION")]
+    pub queue_timeout: Option<Span>,
+
     /// Failures until the job counts as failed
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
@@ -110,6 +115,10 @@ pub struct EnqueueArgs {
     /// The same key with the same job again gives the same job instead of a second one
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+
+    /// For how long the key stands for this job: forever, until_done, or a length of time from its submit (24h)
+    #[arg(long, value_name = "WHEN", default_value_t, requires = "key")]
+    pub unique: Unique,
 }
 
 fn key_value(text: &str) -> Result<(KeyName, KeyValue), String> {

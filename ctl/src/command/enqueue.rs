@@ -37,6 +37,7 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         delay,
         not_before,
         timeout,
+        queue_timeout,
         max_attempts,
         keys,
         semaphores,
@@ -46,6 +47,7 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         labels,
         prefer,
         key,
+        unique,
     } = args;
     let spec = JobSpec {
         kind,
@@ -54,6 +56,7 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         delay,
         not_before,
         timeout,
+        queue_timeout,
         retry: RetryPatch { max_attempts, ..RetryPatch::default() },
         keys: keys.into_iter().collect(),
         semaphores: semaphores.into_iter().collect(),
@@ -61,6 +64,7 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         labels: labels.into_iter().collect(),
         prefer,
         idempotency_key: key,
+        unique,
         ..JobSpec::new(queue, input::payload(&payload)?)
     };
     // The wire's own bounds, before anything is sent.

@@ -170,6 +170,8 @@ pub struct JobDetailView {
     pub job: JobView,
     pub depends_on: Vec<u64>,
     pub progress: Option<ProgressView>,
+    /// When it is cancelled if no worker has taken it by then; null: it waits for ever, or is not ready.
+    pub waits_until: Option<Timestamp>,
     /// The job as submitted.
     pub spec: Value,
     pub history: Vec<HistoryView>,
@@ -211,7 +213,7 @@ impl TryFrom<v1::GetJobResponse> for JobDetailView {
     type Error = String;
 
     fn try_from(wire: v1::GetJobResponse) -> Result<Self, String> {
-        let v1::GetJobResponse { summary, spec, history, depends_on, progress } = wire;
+        let v1::GetJobResponse { summary, spec, history, depends_on, progress, waits_until_unix_ms } = wire;
         let summary = summary.ok_or("the server's answer holds no job")?;
         let spec = match spec {
             Some(spec) => {
@@ -224,6 +226,7 @@ impl TryFrom<v1::GetJobResponse> for JobDetailView {
             job: summary.into(),
             depends_on,
             progress: progress.map(Into::into),
+            waits_until: some_time(waits_until_unix_ms),
             spec,
             history: history.into_iter().map(Into::into).collect(),
         })
@@ -255,6 +258,9 @@ impl View for JobDetailView {
         ];
         if let Some(at) = job.not_before {
             pairs.push(("not before", at.into()));
+        }
+        if let Some(at) = self.waits_until {
+            pairs.push(("waits until", at.into()));
         }
         if !self.depends_on.is_empty() {
             pairs.push(("depends on", format!("{:?}", self.depends_on).into()));

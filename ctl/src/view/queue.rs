@@ -1,5 +1,6 @@
 //! Queues.
 
+use orch_core::queue::QueueSpec;
 use orch_core::time::{Span, Timestamp};
 use orch_proto::v1;
 use serde::Serialize;
@@ -67,6 +68,8 @@ pub struct QueueView {
     /// What it changes of the lease rule; absent fields are the defaults.
     pub lease: orch_core::policy::LeasePatch,
     pub timeout: Option<Span>,
+    /// How long a job may stand ready until it is cancelled; null: for ever.
+    pub queue_timeout: Option<Span>,
     /// Its share of the leases; null means 100.
     pub weight: Option<u32>,
     pub max_running: Option<u32>,
@@ -78,8 +81,8 @@ impl TryFrom<v1::QueueStatus> for QueueView {
     fn try_from(wire: v1::QueueStatus) -> Result<Self, String> {
         let v1::QueueStatus { spec, paused, paused_reason, jobs, oldest_ready_unix_ms } = wire;
         let spec = spec.ok_or("the server's answer holds a queue without its definition")?;
-        let spec = orch_core::queue::QueueSpec::try_from(spec).map_err(|faults| faults.to_string())?;
-        let orch_core::queue::QueueSpec { name, contract, kind, retry, lease, timeout, weight, max_running } = spec;
+        let spec = QueueSpec::try_from(spec).map_err(|faults| faults.to_string())?;
+        let QueueSpec { name, contract, kind, retry, lease, timeout, queue_timeout, weight, max_running } = spec;
         Ok(Self {
             queue: name.to_string(),
             contract: contract.map(|contract| contract.to_string()),
@@ -91,6 +94,7 @@ impl TryFrom<v1::QueueStatus> for QueueView {
             retry,
             lease,
             timeout,
+            queue_timeout,
             weight,
             max_running,
         })

@@ -194,6 +194,7 @@ fn a_job() {
         ],
         depends_on: vec![5],
         progress: Some(v1::LeaseProgress { lease: 107, fraction: 0.25, note: "block 3 of 12".into() }),
+        waits_until_unix_ms: PAGE.now.0 + 60_000,
     };
     let view = JobDetailView::try_from(detail).unwrap();
     insta::assert_snapshot!(format!("{}\n{}", shown(&view), render(&view, Format::Yaml, &PAGE).unwrap()));

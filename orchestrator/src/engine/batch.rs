@@ -19,7 +19,7 @@ use crate::access::Tokens;
 /// Delayed jobs that one batch readies at most: a million that come due together must not stop the engine.
 const MAX_READIED: usize = 10_000;
 
-/// Leases that one batch ends at most, for the same reason.
+/// Leases, and waits for one, that one batch ends at most, for the same reason.
 const MAX_ENDED: usize = 10_000;
 
 /// A commit's worth of staged events. The ledger takes 64 MiB in one batch; the largest single command (a submit of a
@@ -57,6 +57,8 @@ impl Engine {
             self.end_overdue(now);
             let due = self.state.ready_due(now.wall, MAX_READIED);
             self.record(due, now);
+            let over = self.state.end_waits(now.wall, MAX_ENDED);
+            self.record(over, now);
             self.wake |= self.state.refill(now.wall);
         }
         let mut answered: Vec<Box<dyn Pending>> = Vec::with_capacity(commands.len());

@@ -16,4 +16,5 @@ mod rollback;
 mod support;
 mod tls;
 mod tokens;
+mod waits;
 mod worker;

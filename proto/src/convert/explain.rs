@@ -11,6 +11,7 @@ impl From<&Why> for v1::Why {
         match why {
             Why::Blocked { on } => wire.jobs = on.iter().map(|job| job.get()).collect(),
             Why::Delayed { until } => wire.until_unix_ms = until.0,
+            Why::GivesUp { at } => wire.until_unix_ms = at.0,
             Why::Leased { worker, lease: _ } => wire.worker = worker.to_string(),
             Why::Failed { class: _ }
             | Why::Paused { queue: _, reason: _ }

@@ -10,6 +10,7 @@ use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
 use orch_core::resource::label_faults;
 use orch_core::time::{Span, Timestamp};
+use orch_core::unique::Unique;
 
 use super::{Faults, limits, resources, retry};
 use crate::v1;
@@ -46,6 +47,8 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             resources: wire_resources,
             labels,
             prefer,
+            queue_timeout_ms,
+            unique: wire_unique,
         } = wire;
         let mut faults = Faults::new();
         let queue = faults.take("queue", QueueName::new(&queue));
@@ -61,7 +64,9 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         let timeout = timeout_ms.and_then(|ms| faults.take("timeout_ms", positive(ms)));
         let delay = delay_ms.and_then(|ms| faults.take("delay_ms", span(ms)));
         let not_before = not_before_unix_ms.and_then(|ms| faults.take("not_before_unix_ms", timestamp(ms)));
+        let queue_timeout = queue_timeout_ms.and_then(|ms| faults.take("queue_timeout_ms", positive(ms)));
         let key = optional(idempotency_key).and_then(|key| faults.take("idempotency_key", text(key)));
+        let unique = faults.take("unique", unique(wire_unique, key.is_some())).unwrap_or_default();
         let depends_on = dependencies(depends_on, &mut faults);
         let keys = limits::keys(keys, &mut faults);
         let semaphores = limits::semaphores(semaphores, &mut faults);
@@ -96,9 +101,11 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             timeout,
             delay,
             not_before,
+            queue_timeout,
             depends_on,
             on_dependency_failure,
             idempotency_key: key,
+            unique,
         })
     }
 }
@@ -121,9 +128,11 @@ impl From<&JobSpec> for v1::JobSpec {
             timeout,
             delay,
             not_before,
+            queue_timeout,
             depends_on,
             on_dependency_failure,
             idempotency_key,
+            unique,
         } = spec;
         Self {
             queue: queue.to_string(),
@@ -147,6 +156,8 @@ impl From<&JobSpec> for v1::JobSpec {
             resources: resources.0.iter().map(Into::into).collect(),
             labels: labels.clone().into_iter().collect(),
             prefer: resources::preferences_to_wire(prefer),
+            queue_timeout_ms: queue_timeout.map(|span| span.0),
+            unique: unique_to_wire(*unique),
         }
     }
 }
@@ -155,7 +166,8 @@ impl TryFrom<v1::QueueSpec> for QueueSpec {
     type Error = Faults;
 
     fn try_from(wire: v1::QueueSpec) -> Result<Self, Faults> {
-        let v1::QueueSpec { queue, contract, kind, retry, lease, timeout_ms, weight, max_running } = wire;
+        let v1::QueueSpec { queue, contract, kind, retry, lease, timeout_ms, weight, max_running, queue_timeout_ms } =
+            wire;
         let mut faults = Faults::new();
         let name = faults.take("queue", QueueName::new(&queue));
         let contract = optional(contract).and_then(|text| faults.take("contract", text.parse::<ContractRef>()));
@@ -163,17 +175,18 @@ impl TryFrom<v1::QueueSpec> for QueueSpec {
         let retry = faults.absorb("retry", retry.unwrap_or_default().try_into());
         let lease = faults.absorb("lease", lease.unwrap_or_default().try_into());
         let timeout = timeout_ms.and_then(|ms| faults.take("timeout_ms", positive(ms)));
+        let queue_timeout = queue_timeout_ms.and_then(|ms| faults.take("queue_timeout_ms", positive(ms)));
         for (field, message) in share_faults(weight, max_running) {
             faults.push(&field, message);
         }
         let (Some(name), Some(retry), Some(lease)) = (name, retry, lease) else { return Err(faults) };
-        faults.or(Self { name, contract, kind, retry, lease, timeout, weight, max_running })
+        faults.or(Self { name, contract, kind, retry, lease, timeout, queue_timeout, weight, max_running })
     }
 }
 
 impl From<&QueueSpec> for v1::QueueSpec {
     fn from(spec: &QueueSpec) -> Self {
-        let QueueSpec { name, contract, kind, retry, lease, timeout, weight, max_running } = spec;
+        let QueueSpec { name, contract, kind, retry, lease, timeout, queue_timeout, weight, max_running } = spec;
         Self {
             queue: name.to_string(),
             contract: contract.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -183,6 +196,7 @@ impl From<&QueueSpec> for v1::QueueSpec {
             timeout_ms: timeout.map(|span| span.0),
             weight: *weight,
             max_running: *max_running,
+            queue_timeout_ms: queue_timeout.map(|span| span.0),
         }
     }
 }
@@ -250,6 +264,27 @@ fn lease_to_wire(patch: &LeasePatch) -> Option<v1::LeasePatch> {
     let LeasePatch { ttl, heartbeat } = patch;
     (*patch != LeasePatch::default())
         .then(|| v1::LeasePatch { ttl_ms: ttl.map(|span| span.0), heartbeat_ms: heartbeat.map(|span| span.0) })
+}
+
+/// For how long a key stands for its job; without a key it says nothing.
+fn unique(wire: Option<v1::Unique>, has_key: bool) -> Result<Unique, String> {
+    use v1::unique::Until;
+    let unique = match wire.and_then(|unique| unique.until) {
+        None | Some(Until::Done(false)) => Unique::Forever,
+        Some(Until::Done(true)) => Unique::UntilDone,
+        Some(Until::PeriodMs(ms)) => Unique::For(positive(ms)?),
+    };
+    if unique == Unique::Forever || has_key { Ok(unique) } else { Err("is about an idempotency key: name one".into()) }
+}
+
+fn unique_to_wire(unique: Unique) -> Option<v1::Unique> {
+    use v1::unique::Until;
+    let until = match unique {
+        Unique::Forever => return None,
+        Unique::UntilDone => Until::Done(true),
+        Unique::For(span) => Until::PeriodMs(span.0),
+    };
+    Some(v1::Unique { until: Some(until) })
 }
 
 fn optional(text: String) -> Option<String> {

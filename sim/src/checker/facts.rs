@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orch_core::digest::Digest;
 use orch_core::id::{ContractRef, ImportId, JobId, LeaseId, Seq, WorkerId};
-use orch_core::job::Payload;
-use orch_core::record::{BatchJudged, CandidateAccepted, Event, Next, Origin, Record};
+use orch_core::job::{JobSpec, Payload};
+use orch_core::record::{BatchJudged, CancelCause, CandidateAccepted, Event, Next, Origin, Record};
+use orch_core::time::{Span, Timestamp};
+use orch_core::unique::Unique;
 use orch_ledger::Position;
 
 use super::identity::Identities;
@@ -24,6 +26,10 @@ pub(super) struct JobFact {
     pub(super) phase: Phase,
     pub(super) cancelled: bool,
     pub(super) retried: bool,
+    unique: Unique,
+    submitted_at: Timestamp,
+    /// Since when it is ready, if it is.
+    ready_since: Option<Timestamp>,
 }
 
 /// Whether a job is open.
@@ -92,6 +98,8 @@ pub(super) struct Facts {
     pub(super) accepted: BTreeMap<Seq, AcceptedFact>,
     /// The last seq of each batch, and its link.
     pub(super) links: Vec<(Seq, Digest)>,
+    /// The job that was submitted last under each key.
+    keys: BTreeMap<String, JobId>,
     imports: BTreeMap<ImportId, (Payload, u64)>,
     identities: Identities,
     awaited: Option<Awaited>,
@@ -108,7 +116,7 @@ impl Facts {
     }
 
     pub(super) fn take(&mut self, record: &Record, position: &Position) {
-        let Record { seq, event, .. } = record;
+        let Record { seq, at, event } = record;
         if *seq != self.last.next() {
             self.violated(Rule::Chain, format!("record {seq} follows record {}", self.last));
         }
@@ -121,16 +129,28 @@ impl Facts {
             Event::JobSubmitted(submitted) => {
                 let spec = &submitted.spec;
                 let (key, payload) = (spec.idempotency_key.clone(), spec.payload.clone());
-                self.jobs.insert(JobId(*seq), JobFact { key, payload, ..JobFact::default() });
+                self.takes_key(JobId(*seq), spec, *at);
+                let waits = !submitted.depends_on.is_empty() || submitted.not_before.is_some();
+                let ready_since = (!waits).then_some(*at);
+                let (unique, submitted_at) = (spec.unique, *at);
+                let fact = JobFact { key, payload, unique, submitted_at, ready_since, ..JobFact::default() };
+                self.jobs.insert(JobId(*seq), fact);
             }
-            Event::JobReadied { job, not_before: _ } => drop(self.open_job(*seq, *job)),
+            Event::JobReadied { job, not_before } => {
+                if let Some(job) = self.open_job(*seq, *job) {
+                    job.ready_since = not_before.is_none().then_some(*at);
+                }
+            }
             Event::LeaseGranted { job, attempt, worker, contract, expected, variant: _, session: _ } => {
                 self.granted(LeaseId(*seq), *job, *attempt, worker, contract.as_ref(), *expected);
             }
-            Event::LeaseReleased { job, lease } => self.ended(*seq, *lease, *job, LeaseEnd::Released),
+            Event::LeaseReleased { job, lease } => {
+                self.ended(*seq, *lease, *job, LeaseEnd::Released);
+                self.goes_on(*job, Next::Ready, *at);
+            }
             Event::LeaseExpired { job, lease, cause: _, next } => {
                 self.ended(*seq, *lease, *job, LeaseEnd::Expired);
-                self.goes_on(*job, *next);
+                self.goes_on(*job, *next, *at);
             }
             Event::BatchJudged(judged) => self.judged(*seq, judged, position),
             Event::CandidateAccepted(accepted) => self.candidate(*seq, accepted),
@@ -151,9 +171,12 @@ impl Facts {
             } => {
                 let finally = matches!(next, Next::Failed(_));
                 self.ended(*seq, *lease, *job, LeaseEnd::Failed { finally });
-                self.goes_on(*job, *next);
+                self.goes_on(*job, *next, *at);
             }
-            Event::JobCancelled { job, cause: _, reason: _ } => {
+            Event::JobCancelled { job, cause, reason: _ } => {
+                if let CancelCause::QueueTimeout(span) = cause {
+                    self.given_up(*seq, *job, *span, *at);
+                }
                 if let Some(lease) = self.jobs.get(job).and_then(|job| job.lease) {
                     self.ended(*seq, lease, *job, LeaseEnd::Cancelled);
                 }
@@ -168,6 +191,7 @@ impl Facts {
             Event::JobRetried { job } => match self.jobs.get_mut(job).filter(|job| job.phase == Phase::Failed) {
                 Some(known) => {
                     known.phase = Phase::Open;
+                    known.ready_since = Some(*at);
                     known.retried = true;
                 }
                 None => self.violated(Rule::OneLease, format!("record {seq} retries job {job}, which has not failed")),
@@ -241,6 +265,7 @@ impl Facts {
         let Some(job) = self.open_job(lease.0, id) else { return };
         let (before, attempts) = (job.lease.replace(lease), job.attempts);
         job.attempts = attempt;
+        job.ready_since = None;
         if let Some(before) = before {
             self.violated(Rule::OneLease, format!("job {id} is granted as lease {lease} while lease {before} lives"));
         }
@@ -288,9 +313,36 @@ impl Facts {
         }
     }
 
-    fn goes_on(&mut self, job: JobId, next: Next) {
-        if let (Next::Failed(_), Some(job)) = (next, self.jobs.get_mut(&job)) {
-            job.phase = Phase::Failed;
+    fn goes_on(&mut self, job: JobId, next: Next, at: Timestamp) {
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        match next {
+            Next::Ready => job.ready_since = Some(at),
+            Next::Delayed(_) => {}
+            Next::Failed(_) => job.phase = Phase::Failed,
+        }
+    }
+
+    /// A job comes in under a key, which stands for no other one by then.
+    fn takes_key(&mut self, id: JobId, spec: &JobSpec, at: Timestamp) {
+        let Some(key) = &spec.idempotency_key else { return };
+        let Some(before) = self.keys.insert(key.clone(), id) else { return };
+        let stands = self.jobs.get(&before).is_some_and(|job| match job.unique {
+            Unique::Forever => true,
+            Unique::UntilDone => job.phase == Phase::Open,
+            Unique::For(span) => at.since(job.submitted_at) < span,
+        });
+        if stands {
+            let message = format!("job {id} has the key {key:?}, which stands for job {before}");
+            self.violated(Rule::OneJobPerKey, message);
+        }
+    }
+
+    /// A job is given up because no worker took it for so long.
+    fn given_up(&mut self, seq: Seq, job: JobId, span: Span, at: Timestamp) {
+        let since = self.jobs.get(&job).and_then(|job| job.ready_since);
+        if since.is_none_or(|since| at.since(since) < span) {
+            let message = format!("record {seq} gives up job {job}, ready since {since:?}, for a wait of {span}");
+            self.violated(Rule::QueueTime, message);
         }
     }
 

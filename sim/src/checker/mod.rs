@@ -70,6 +70,10 @@ pub enum Rule {
     Fatal,
     /// The engine does not panic.
     Panic,
+    /// A key stands for one job at a time.
+    OneJobPerKey,
+    /// No job is given up before it has waited as long as it may.
+    QueueTime,
 }
 
 impl Rule {
@@ -92,6 +96,8 @@ impl Rule {
             Self::LeaseTime => "no early expiry, no immortal lease",
             Self::Fatal => "no answer after a failed sync",
             Self::Panic => "the engine does not panic",
+            Self::OneJobPerKey => "one job per key",
+            Self::QueueTime => "no job is given up early",
         }
     }
 }

@@ -10,6 +10,7 @@ use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
 use orch_core::state::{Granted, Submission};
 use orch_core::time::Span;
+use orch_core::unique::Unique;
 
 use super::dice::Dice;
 
@@ -75,6 +76,10 @@ pub(crate) fn jobs(dice: &mut Dice, count: usize, batch: usize) -> Result<Submis
             JobSpec::new(QueueName::new(name).map_err(|error| error.to_string())?, Payload::from_value(&payload));
         job.name = Some(format!("job-{batch}-{i}"));
         job.idempotency_key = Some(format!("key-{batch}-{i}"));
+        // Of what was drawn already, so that older seeds go on meaning what they meant.
+        job.unique =
+            [Unique::Forever, Unique::UntilDone, Unique::For(Span(9_000))][usize::try_from(base % 3).unwrap_or(0)];
+        job.queue_timeout = (base % 5 == 0).then_some(Span(4_000));
         job.priority = i32::try_from(dice.between(0, 2)).unwrap_or(0);
         if dice.chance(150) {
             job.delay = Some(Span(dice.between(100, 6_000)));

@@ -36,6 +36,8 @@ pub struct FileConfig {
     pub resources: Pools,
     /// `time_limit`.
     pub time_limit: Option<Duration>,
+    /// `idle_timeout`.
+    pub idle_timeout: Option<Duration>,
     /// `grace`.
     pub grace: Option<Duration>,
     /// `flush`.

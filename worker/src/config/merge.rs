@@ -33,6 +33,8 @@ pub struct Settings {
     pub labels: Vec<(String, String)>,
     /// How long the worker works.
     pub time_limit: Option<Duration>,
+    /// How long without anything to do until the worker leaves.
+    pub idle_timeout: Option<Duration>,
     /// How long without an orchestrator until the worker gives up.
     pub give_up_after: Option<Duration>,
     /// A file with the token to show.
@@ -86,6 +88,7 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
         resources,
         labels,
         time_limit,
+        idle_timeout,
         give_up_after,
         token_file,
         token,
@@ -116,6 +119,7 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
         labels: file.labels.into_iter().chain(labels).collect(),
         resources: Pools(file.resources.0.into_iter().chain(resources).collect()),
         time_limit: time_limit.or(file.time_limit),
+        idle_timeout: idle_timeout.or(file.idle_timeout),
         grace: grace.or(file.grace).unwrap_or(defaults.grace),
         flush: file.flush.unwrap_or(defaults.flush),
         keep_bytes: file.keep_bytes.unwrap_or(defaults.keep_bytes),

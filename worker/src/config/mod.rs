@@ -40,6 +40,8 @@ pub struct WorkerConfig {
     pub resources: Pools,
     /// How long it works before it drains. None: until it is told to.
     pub time_limit: Option<Duration>,
+    /// How long it has nothing to do until it drains. None: it waits for ever.
+    pub idle_timeout: Option<Duration>,
     /// How long running jobs may take to finish once the worker drains.
     pub grace: Duration,
     /// How long candidates wait for company before they are sent.
@@ -64,6 +66,7 @@ impl WorkerConfig {
             labels: BTreeMap::new(),
             resources: Pools::default(),
             time_limit: None,
+            idle_timeout: None,
             grace: Duration::from_secs(30),
             flush: Duration::from_millis(50),
             keep_bytes: 64 << 20,

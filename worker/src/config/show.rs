@@ -27,6 +27,7 @@ impl fmt::Display for Effective {
             labels,
             resources,
             time_limit,
+            idle_timeout,
             grace,
             flush,
             keep_bytes,
@@ -46,6 +47,9 @@ impl fmt::Display for Effective {
         }
         if let Some(time_limit) = time_limit {
             writeln!(f, "time_limit: {}", span(*time_limit))?;
+        }
+        if let Some(idle_timeout) = idle_timeout {
+            writeln!(f, "idle_timeout: {}", span(*idle_timeout))?;
         }
         match token {
             TokenSource::None => {}
@@ -181,6 +185,7 @@ labels: {zone: 'a \"b\": c'}
 give_up_after: 1m
 resources: {fpga: sum(2), nic: '[a, b]', gpus: range(0-1)}
 time_limit: 2h
+idle_timeout: 10m
 kinds:
   zeta-zeros: {runner: builtin}
   x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, pass_env: [B], timeout: 1m 30s, cgroup: /sys/fs/cgroup/orch,

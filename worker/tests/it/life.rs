@@ -81,6 +81,23 @@ async fn draining_finishes_what_runs_and_leases_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_with_nothing_to_do_leaves_and_one_that_works_does_not() {
+    let server = Server::new();
+    let fifo = Fifo::new();
+    let mut settings = config(&server, 1, &[("wait", RunnerConfig::Command(fifo.sh("echo 1; echo x >$FIFO")))]);
+    settings.idle_timeout = Some(Duration::from_secs(2));
+    server.offer(lease(1, "wait", "null"));
+    let worker = Running::start(settings);
+    heard_of(&server, 1).await;
+    // The job runs for longer than the worker may be idle, and is not given back.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(all_gone(fifo.read_to_end()).await, "x\n");
+    let report = worker.ended().await.unwrap();
+    assert_eq!((report.leased, report.done, report.released), (1, 1, 0));
+    assert!(server.with(|state| state.deregistered));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_finish_within_the_grace_time_is_given_back() {
     let server = Server::new();
     let fifo = Fifo::new();

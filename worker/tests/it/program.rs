@@ -51,7 +51,7 @@ fn settings_that_are_no_good_exit_with_2_and_every_fault() {
     assert_eq!(code, 2);
     let expected = format!(
         "worker: the configuration is not sound:\n\
-         {path}:2: slotz: is not a key here; there are: log, tls, server, name, slots, kinds, labels, resources, time_limit, grace, flush, keep_bytes, give_up_after, token_file\n\
+         {path}:2: slotz: is not a key here; there are: log, tls, server, name, slots, kinds, labels, resources, time_limit, idle_timeout, grace, flush, keep_bytes, give_up_after, token_file\n\
          {path}:3: kinds.x.argv: is missing: name the program and its arguments, like [python3, x.py]\n"
     );
     assert_eq!(err, expected);
@@ -92,6 +92,17 @@ fn without_an_orchestrator_it_gives_up_when_told_to() {
     let (code, _, err) = run(&["--server", "127.0.0.1:1", "--give-up-after", "0s"]);
     assert_eq!(code, 8);
     assert!(err.contains("no orchestrator answered for 0s (http://127.0.0.1:1)"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_anything_to_do_it_leaves_and_exits_with_0() {
+    let server = Server::new();
+    let url = server.url();
+    let ended = tokio::task::spawn_blocking(move || run(&["--server", &url, "--idle-timeout", "50ms"]));
+    let (code, _, err) = ended.await.unwrap();
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("nothing to do for 50ms: draining"), "{err}");
+    assert!(server.with(|state| state.deregistered));
 }
 
 fn signal(child: &std::process::Child, signal: Signal) {

@@ -50,12 +50,14 @@ impl Admin {
         let job = JobId::new(job);
         let Entry { summary, history } = self.entry(caller, job).await?;
         let lease = summary.lease;
-        let progress = self.handle.query(move |engine, now| {
-            let lease = lease?;
-            let (progress, _) = engine.liveness().progress(lease, now.tick)?;
-            Some(v1::LeaseProgress { lease: lease.get(), fraction: progress.fraction, note: progress.note.clone() })
+        let volatile = self.handle.query(move |engine, now| {
+            let progress = lease.and_then(|lease| {
+                let (progress, _) = engine.liveness().progress(lease, now.tick)?;
+                Some(v1::LeaseProgress { lease: lease.get(), fraction: progress.fraction, note: progress.note.clone() })
+            });
+            (progress, engine.state().waits_until(job))
         });
-        let progress = progress.await.map_err(refused)?;
+        let (progress, waits_until) = volatile.await.map_err(refused)?;
         let data = self.about.data.clone();
         let read = tokio::task::spawn_blocking(move || read_history(&data, &history));
         let lines = read.await.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
@@ -76,6 +78,7 @@ impl Admin {
             history: lines.into_iter().map(line).collect(),
             depends_on,
             progress,
+            waits_until_unix_ms: waits_until.map_or(0, |until| until.0),
         })
     }
 

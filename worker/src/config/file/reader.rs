@@ -82,6 +82,7 @@ impl<'a> Reader<'a> {
             labels: f.take("labels").map(|(path, value)| self.texts(&path, value)).unwrap_or_default(),
             resources: f.take("resources").map(|(path, value)| self.resources(&path, value)).unwrap_or_default(),
             time_limit: self.parsed(f, "time_limit", duration),
+            idle_timeout: self.parsed(f, "idle_timeout", duration),
             grace: self.parsed(f, "grace", duration),
             flush: self.parsed(f, "flush", duration),
             keep_bytes: self.parsed(f, "keep_bytes", bytes).and_then(|bytes| usize::try_from(bytes).ok()),
