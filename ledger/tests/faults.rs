@@ -8,7 +8,7 @@ use orch_core::id::Seq;
 use orch_ledger::disk::memory::errno::{EDQUOT, EFBIG, EINTR, EIO, ENOSPC};
 use orch_ledger::disk::memory::{Call, Lasting, MemoryDir, Mishap};
 use orch_ledger::verify::verify_in;
-use orch_ledger::{CommitError, Ledger, OpenError, Tail};
+use orch_ledger::{CommitError, Ledger, OpenError, OpenOptions, Tail};
 use support::{Seen, T0, judged, open};
 
 /// How a run ended.
@@ -162,6 +162,21 @@ fn a_full_disk_is_waited_out() {
         let (_, found) = open(&dir).unwrap();
         assert_eq!(found.records[..acknowledged.records.len()], acknowledged.records, "{capacity}");
     }
+}
+
+#[test]
+fn space_ahead_that_cannot_be_had_is_left_to_others() {
+    let dir = MemoryDir::new();
+    dir.set_capacity(Some(100_000));
+    let (mut opened, _) = support::open_with(&dir, OpenOptions { claim_bytes: 1 << 20, ..support::options() }).unwrap();
+    support::commit(&mut opened.ledger, &judged(1, 2));
+    let used = || dir.files().values().map(Vec::len).sum::<usize>();
+    assert!(used() < 50_000, "{}", used());
+    // Nor does a claim that fails for good keep anything.
+    let before = used();
+    assert!(matches!(opened.ledger.reserve(200_000), Err(CommitError::NoSpace(_))));
+    assert_eq!(used(), before);
+    support::commit(&mut opened.ledger, &judged(2, 2));
 }
 
 #[test]

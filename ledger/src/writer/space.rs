@@ -64,7 +64,13 @@ impl Active {
         loop {
             match file.allocate(self.claimed, to - self.claimed) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // ext4 leaves the file with what it could give: that is for the index and the others who write here.
+                    if is_no_space(&error) {
+                        file.set_len(self.claimed.max(self.touched).max(self.end))?;
+                    }
+                    return Err(error);
+                }
                 Ok(()) => break,
             }
         }

@@ -198,7 +198,10 @@ impl File for MemoryFile {
         let end = index(offset + len)?;
         let now = lock(&self.inode).now.len;
         if end > now {
-            if end > self.dir.room(now) {
+            let room = self.dir.room(now);
+            if end > room {
+                // What there is stays taken, as on ext4.
+                self.change(|inode| inode.set_len(room.max(now)));
                 return Err(io::Error::from_raw_os_error(errno::ENOSPC));
             }
             self.change(|inode| inode.set_len(end));
