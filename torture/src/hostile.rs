@@ -60,15 +60,15 @@ pub async fn run(
     let pid = server.process()?.pid();
     let address = dial.server().authority().to_owned();
 
-    let quiet = Probe::start(&dial)?.after(tokio::time::sleep(options.time)).await?.1;
+    let quiet = Probe::start(&dial).await?.after(tokio::time::sleep(options.time)).await?.1;
     let calm = quiet.standing.p99();
     tell(&mut report, "quiet", &quiet, None);
 
     progress.say(format_args!("rapid resets"));
-    let (attacked, probed) = Probe::start(&dial)?.after(attack::resets(&dial, options.time)).await?;
+    let (attacked, probed) = Probe::start(&dial).await?.after(attack::resets(&dial, options.time)).await?;
     let Attacked { made, cut } = attacked;
     report.fact("calls made and taken back at once", made);
-    report.fact("connections cut for that", cut);
+    report.fact("connections held or cut for that", cut);
     if cut == 0 {
         report.violation("a peer that only takes calls back is never cut");
     }
@@ -77,7 +77,7 @@ pub async fn run(
 
     progress.say(format_args!("a flood of connections"));
     let flood = attack::flood(&address, options.flood, options.time);
-    let (attacked, probed) = Probe::start(&dial)?.after(flood).await?;
+    let (attacked, probed) = Probe::start(&dial).await?.after(flood).await?;
     report.fact("connections of the flood", attacked.made);
     report.fact("of which were put out or refused", attacked.cut);
     tell(&mut report, "a flood of connections", &probed, Some(calm));
@@ -85,7 +85,7 @@ pub async fn run(
 
     progress.say(format_args!("slow connections"));
     let slow = attack::slow(&address, options.slow, options.tls, PATIENCE);
-    let (attacked, probed) = Probe::start(&dial)?.after(slow).await?;
+    let (attacked, probed) = Probe::start(&dial).await?.after(slow).await?;
     report.fact("slow connections", attacked.made);
     report.fact("of which were cut", attacked.cut);
     if attacked.cut < attacked.made {
@@ -95,11 +95,10 @@ pub async fn run(
     recovered(&mut report, "slow connections", &dial).await?;
 
     progress.say(format_args!("no file descriptor left"));
-    let spent = processor_time(pid);
+    let probe = Probe::start(&dial).await?;
     let before = scarce(pid)?;
-    let began = Instant::now();
-    let starving = attack::flood(&address, 64, options.time);
-    let starved = Probe::start(&dial)?.after(starving).await;
+    let (spent, began) = (processor_time(pid), Instant::now());
+    let starved = probe.after(attack::flood(&address, 64, options.time)).await;
     let share = (processor_time(pid) - spent).as_secs_f64() / began.elapsed().as_secs_f64();
     prlimit(Some(pid), Resource::Nofile, before)
         .map_err(std::io::Error::from)

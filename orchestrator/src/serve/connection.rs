@@ -39,6 +39,9 @@ pub struct Server {
 /// What a connection that is told to go gets for its last answers.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long an abusive peer is held before its connection is cut.
+const HELD: Duration = Duration::from_secs(5);
+
 impl Server {
     /// With the limits of a configuration.
     pub fn new(config: &OrchestratorConfig, certificates: Option<Arc<Certificates>>) -> Self {
@@ -165,6 +168,11 @@ async fn speak(
             () = activity.abused.cancelled() => {
                 tracing::warn!(%address, "a peer makes calls only to take them back: its connection is cut");
                 pass.counts().cut.fetch_add(1, Ordering::Relaxed);
+                // Not read from any more, and held: who is cut at once comes back at once.
+                tokio::select! {
+                    () = tokio::time::sleep(HELD) => {}
+                    () = stopping.cancelled() => {}
+                }
                 return;
             }
             () = stopping.cancelled(), if leaving.is_none() => {

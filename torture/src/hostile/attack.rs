@@ -42,20 +42,28 @@ pub async fn resets(dial: &Dial, time: Duration) -> Attacked {
     sum(attackers).await
 }
 
-/// One connection: how many calls were taken back, and whether the server put an end to it.
+/// One connection: how many calls were taken back, and whether the server put an end to that.
 async fn reset_until_cut(dial: &Dial, end: Instant) -> (u64, bool) {
     let Ok(stream) = dial.stream().await else { return (0, false) };
     let Ok((client, connection)) = h2::client::handshake(stream).await else { return (0, false) };
     let driver = tokio::spawn(connection);
     let (mut client, mut made) = (client, 0);
     while Instant::now() < end {
-        let Ok(mut ready) = client.ready().await else { break };
+        // A server that does not read any more takes no more calls, and holds us.
+        let ready = tokio::time::timeout_at(end.into(), client.ready()).await;
+        let Ok(Ok(mut ready)) = ready else {
+            driver.abort();
+            return (made, true);
+        };
         let request = Request::post("http://orch/orch.v1.AdminService/Stats")
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(());
         let Ok(request) = request else { break };
-        let Ok((_, mut body)) = ready.send_request(request, false) else { break };
+        let Ok((_, mut body)) = ready.send_request(request, false) else {
+            driver.abort();
+            return (made, true);
+        };
         // The five bytes of an empty message: the call is whole, and its handler begins.
         let _ = body.send_data(vec![0; 5].into(), false);
         // What was asked for leaves before it is taken back.
@@ -64,9 +72,8 @@ async fn reset_until_cut(dial: &Dial, end: Instant) -> (u64, bool) {
         made += 1;
         client = ready;
     }
-    let cut = Instant::now() < end;
     driver.abort();
-    (made, cut)
+    (made, false)
 }
 
 /// Holds so many silent connections, each made again when it is put out.

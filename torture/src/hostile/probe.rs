@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use orch_proto::v1;
 use orch_proto::v1::admin_service_client::AdminServiceClient;
 use orch_transport::{Dial, Pace};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -19,6 +20,9 @@ const EVERY: Duration = Duration::from_millis(10);
 
 /// So many of them, then one over a new connection.
 const THEN_FRESH: u32 = 10;
+
+/// One that takes longer counts as failed.
+const FRESH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What it met.
 #[derive(Debug, Default)]
@@ -41,19 +45,24 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Begins, on a thread of its own: hostile clients in this process must not slow it down.
+    /// Begins, on a thread of its own: hostile clients in this process must not slow it down. Its standing connection
+    /// stands when this returns.
     ///
     /// # Errors
     /// [`TortureError::Io`].
-    pub fn start(dial: &Dial) -> Result<Self, TortureError> {
+    pub async fn start(dial: &Dial) -> Result<Self, TortureError> {
         let stop = CancellationToken::new();
         let (dial, stopped) = (dial.clone(), stop.clone());
+        let (standing, stands) = oneshot::channel();
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(TortureError::io("start a runtime"))?.block_on(work(&dial, &stopped))
+            runtime.map_err(TortureError::io("start a runtime"))?.block_on(work(&dial, &stopped, standing))
         };
         let thread = std::thread::Builder::new().name("probe".into()).spawn(work);
-        Ok(Self { stop, thread: thread.map_err(TortureError::io("start a thread"))? })
+        let thread = thread.map_err(TortureError::io("start a thread"))?;
+        // If it never stands, the thread says why at its end.
+        let _ = stands.await;
+        Ok(Self { stop, thread })
     }
 
     /// Lets something happen, then ends, and gives what came of both.
@@ -71,14 +80,15 @@ impl Probe {
     }
 }
 
-async fn work(dial: &Dial, stop: &CancellationToken) -> Result<Probed, TortureError> {
+async fn work(dial: &Dial, stop: &CancellationToken, standing: oneshot::Sender<()>) -> Result<Probed, TortureError> {
     let mut probed = Probed::default();
     let mut admin = connect(dial).await.map_err(|message| TortureError::Call { doing: "connect".into(), message })?;
+    let _ = standing.send(());
     for turn in 1_u32.. {
         if turn.is_multiple_of(THEN_FRESH) {
-            match fresh_call(dial).await {
-                Ok(took) => probed.fresh.note(took),
-                Err(_) => probed.fresh_failed += 1,
+            match tokio::time::timeout(FRESH_PATIENCE, fresh_call(dial)).await {
+                Ok(Ok(took)) => probed.fresh.note(took),
+                Ok(Err(_)) | Err(_) => probed.fresh_failed += 1,
             }
         }
         let began = Instant::now();
