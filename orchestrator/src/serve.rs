@@ -207,7 +207,14 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after, keys);
     let standing = health::watch(handle.clone(), stopping.clone()).await;
     let connections = Connections::new(caps(&about.config));
-    let sources = Sources { handle, index: index.index(), data, standing, connections: Arc::clone(&connections) };
+    let sources = Sources {
+        handle,
+        index: index.index(),
+        data,
+        standing,
+        connections: Arc::clone(&connections),
+        auditor: auditor.clone(),
+    };
     let routes = routes(access, admin, workers, sources).await?;
     if let Some(certificates) = &certificates {
         certificates::watch(Arc::clone(certificates), stopping.clone());

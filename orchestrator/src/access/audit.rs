@@ -6,6 +6,7 @@
 //! of `others`. So an hour of any flood is at most about 8,000 records, some two megabytes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,7 +53,17 @@ impl Seen {
 pub struct Auditor {
     window: Arc<Mutex<Window>>,
     due: Arc<Notify>,
+    objections: Arc<Objections>,
     handle: Handle,
+}
+
+/// How many calls were not simply let pass, since the start.
+#[derive(Debug, Default)]
+pub struct Objections {
+    /// Calls that were refused.
+    pub denied: AtomicU64,
+    /// Calls that would have been, but for the policy.
+    pub warned: AtomicU64,
 }
 
 #[derive(Default)]
@@ -102,7 +113,7 @@ impl Window {
 impl Auditor {
     /// Tells through this engine until the stop.
     pub fn start(handle: Handle, stopping: CancellationToken) -> Self {
-        let auditor = Self { window: Arc::default(), due: Arc::default(), handle };
+        let auditor = Self { window: Arc::default(), due: Arc::default(), objections: Arc::default(), handle };
         let telling = auditor.clone();
         tokio::spawn(async move {
             let mut windows = tokio::time::interval(WINDOW);
@@ -127,9 +138,19 @@ impl Auditor {
             let Seen { actor, from, call, verdict, reason, target } = &seen;
             tracing::debug!(actor, from, call, verdict = verdict.name(), reason, target, "a call was not allowed");
         }
+        match seen.verdict {
+            Verdict::Allowed => {}
+            Verdict::Denied => _ = self.objections.denied.fetch_add(1, Ordering::Relaxed),
+            Verdict::Warned => _ = self.objections.warned.fetch_add(1, Ordering::Relaxed),
+        }
         if self.lock().note(seen) {
             self.due.notify_one();
         }
+    }
+
+    /// How many calls were not simply let pass.
+    pub fn objections(&self) -> &Objections {
+        &self.objections
     }
 
     /// Tells everything that was taken in until now, without waiting for the end of the minute.

@@ -16,7 +16,7 @@ mod policy;
 mod registry;
 mod table;
 
-pub use audit::{Auditor, Seen};
+pub use audit::{Auditor, Objections, Seen};
 pub use caller::{Caller, Identity};
 pub use keys::{KeyError, Keys, new_session, new_token};
 pub use layer::{Access, authorize};

@@ -5,7 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use orch_core::state::{Counts, JobCounts};
+use orch_core::access::Verdict;
+use orch_core::state::{Counts, JobCounts, LimitUsage};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::process::Process;
 use super::scrape::{QueueScrape, Scraped};
+use crate::access::Objections;
 use crate::engine::{Brought, Measures};
 use crate::serve::{ConnectionCounts, Connections};
 
@@ -26,7 +28,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 /// # Panics
 /// Never: a string takes everything that is written to it.
 #[allow(clippy::expect_used)]
-pub fn text(scraped: &Scraped, connections: &Connections) -> String {
+pub fn text(scraped: &Scraped, connections: &Connections, objections: &Objections) -> String {
     let mut registry = Registry::default();
     let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("orch_build", "The orchestrator's version", version);
@@ -35,7 +37,9 @@ pub fn text(scraped: &Scraped, connections: &Connections) -> String {
     measures(&mut registry, &scraped.measures);
     workers(&mut registry, scraped);
     ledger(&mut registry, scraped);
+    limits(&mut registry, scraped);
     door(&mut registry, connections);
+    access(&mut registry, objections);
     if let Some(process) = &scraped.process {
         of_process(&mut registry, process);
     }
@@ -146,6 +150,31 @@ fn ledger(registry: &mut Registry, scraped: &Scraped) {
     gauge(registry, "orch_ledger_segments", "Segments of the ledger", *segments);
     let help = "Durable records that are not yet in the index";
     gauge(registry, "orch_index_lag_records", help, seq.saturating_sub(*indexed));
+}
+
+fn limits(registry: &mut Registry, scraped: &Scraped) {
+    let used = Family::<Labels, Gauge>::default();
+    let most = Family::<Labels, Gauge>::default();
+    for LimitUsage { target, in_use, max, .. } in &scraped.limits {
+        let label = vec![("limit", target.to_string())];
+        used.get_or_create(&label).set(whole(*in_use));
+        if let Some(max) = max {
+            most.get_or_create(&label).set(i64::from(*max));
+        }
+    }
+    registry.register("orch_limit_in_use", "Jobs that run under a limit; of a semaphore, units that are taken", used);
+    registry.register("orch_limit_max", "How many may run under a limit", most);
+}
+
+fn access(registry: &mut Registry, objections: &Objections) {
+    let verdicts = Family::<Labels, Counter>::default();
+    let Objections { denied, warned } = objections;
+    for (verdict, count) in [(Verdict::Denied, denied), (Verdict::Warned, warned)] {
+        let label = vec![("verdict", verdict.name().to_owned())];
+        verdicts.get_or_create(&label).inc_by(count.load(Ordering::Relaxed));
+    }
+    let help = "Calls that were denied, or let pass with a warning, since the start";
+    registry.register("orch_access_objections", help, verdicts);
 }
 
 fn door(registry: &mut Registry, connections: &Connections) {

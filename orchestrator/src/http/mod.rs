@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 
+use crate::access::Auditor;
 use crate::engine::Handle;
 use crate::index::Index;
 use crate::serve::{Connections, Standing};
@@ -34,6 +35,8 @@ pub struct Sources {
     pub standing: watch::Receiver<Standing>,
     /// Who is connected.
     pub connections: Arc<Connections>,
+    /// Who was refused.
+    pub auditor: Auditor,
 }
 
 /// The text format of OpenMetrics, which Prometheus reads.
@@ -69,9 +72,11 @@ async fn readyz(State(sources): State<Sources>) -> (StatusCode, String) {
 
 async fn metrics(State(sources): State<Sources>) -> Response {
     match scrape::scrape(&sources).await {
-        Ok(scraped) => {
-            ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics::text(&scraped, &sources.connections)).into_response()
-        }
+        Ok(scraped) => (
+            [(header::CONTENT_TYPE, OPEN_METRICS)],
+            metrics::text(&scraped, &sources.connections, sources.auditor.objections()),
+        )
+            .into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }

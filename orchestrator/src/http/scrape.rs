@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orch_core::id::{QueueName, WorkerId};
 use orch_core::liveness::Order;
-use orch_core::state::{Counts, JobCounts};
+use orch_core::state::{Counts, JobCounts, LimitUsage};
 use orch_core::time::Span;
 
 use super::Sources;
@@ -14,6 +14,9 @@ use crate::segments;
 
 /// So many queues are told each by itself; the jobs of the others are told together.
 pub const MAX_QUEUES: usize = 500;
+
+/// So many limits are told, the fullest.
+const MAX_LIMITS: usize = 200;
 
 /// Everything that a scrape tells.
 pub struct Scraped {
@@ -25,6 +28,8 @@ pub struct Scraped {
     pub queues: BTreeMap<QueueName, QueueScrape>,
     /// The jobs of all other queues.
     pub other_queues: Option<JobCounts>,
+    /// Limits and their use, the fullest [`MAX_LIMITS`].
+    pub limits: Vec<LimitUsage>,
     /// Leases that are held.
     pub leases: u64,
     /// Known workers that take work.
@@ -102,6 +107,7 @@ pub async fn scrape(sources: &Sources) -> Result<Scraped, CallError> {
                 measures,
                 queues,
                 other_queues,
+                limits: state.fullest_limits(now.wall, MAX_LIMITS).0,
                 leases: state.leases().len() as u64,
                 live,
                 draining,

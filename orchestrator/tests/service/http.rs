@@ -51,7 +51,8 @@ async fn probes_tell_alive_from_ready() {
 async fn the_metrics_follow_a_job_through_its_life() {
     let orch = Orch::start().await;
     let mut admin = orch.admin().await;
-    admin.submit(submission(vec![job("q", 2), job("q", 1)])).await.unwrap();
+    let limits = vec![v1::Limit { limit: "running".into(), max: Some(8), ..v1::Limit::default() }];
+    admin.submit(v1::SubmitRequest { limits, ..submission(vec![job("q", 2), job("q", 1)]) }).await.unwrap();
     let (before, _) = scrape(&orch).await;
     assert_eq!(before["orch_jobs{queue=\"q\",state=\"ready\"}"], 2.0);
     assert_eq!(before["orch_leases_granted_total"], 0.0);
@@ -59,6 +60,7 @@ async fn the_metrics_follow_a_job_through_its_life() {
 
     let mut worker = orch.registered("w").await;
     let lease = lease(&mut worker, "w").await;
+    assert_eq!(scrape(&orch).await.0["orch_limit_in_use{limit=\"running\"}"], 1.0);
     let mut results = Results::open(&mut worker, "w").await;
     let wrong = "{\"t\":7,\"root_val\":1}".to_owned();
     results.batch(lease.lease, 1, &[candidate(1.0), candidate(1.0), candidate(2.0), wrong]).await;
@@ -73,6 +75,9 @@ async fn the_metrics_follow_a_job_through_its_life() {
         ("orch_jobs{queue=\"q\",state=\"done\"}", 1.0),
         ("orch_jobs_ended_total", 1.0),
         ("orch_leases", 0.0),
+        ("orch_limit_in_use{limit=\"running\"}", 0.0),
+        ("orch_limit_max{limit=\"running\"}", 8.0),
+        ("orch_access_objections_total{verdict=\"denied\"}", 0.0),
         ("orch_leases_granted_total", 1.0),
         ("orch_candidates_total{verdict=\"accepted\"}", 2.0),
         ("orch_candidates_total{verdict=\"duplicate\"}", 1.0),

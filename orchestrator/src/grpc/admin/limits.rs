@@ -1,9 +1,7 @@
 //! Limits: set them, lift them, see what is in use.
 
-use std::cmp::Reverse;
-
 use orch_core::limit::{LimitSpec, LimitTarget};
-use orch_core::state::{LimitUsage, State};
+use orch_core::state::State;
 use orch_core::time::Timestamp;
 use orch_proto::convert::Faults;
 use orch_proto::error::WireError;
@@ -62,11 +60,6 @@ impl Admin {
 
 /// What is limited or in use, the fullest first, and how many more there are than are listed.
 pub(super) fn fullest(state: &State, now: Timestamp, listed: usize) -> (Vec<v1::LimitUsage>, u64) {
-    let mut usage = state.limit_usage(now);
-    // Those with a limit first, then by how little room there is; the sort keeps the order of names.
-    let room = |usage: &LimitUsage| usage.max.map_or(u64::MAX, |max| u64::from(max).saturating_sub(usage.in_use));
-    usage.sort_by_key(|usage| (usage.max.is_none() && usage.rate.is_none(), room(usage), Reverse(usage.in_use)));
-    let left_out = usage.len().saturating_sub(listed) as u64;
-    usage.truncate(listed);
+    let (usage, left_out) = state.fullest_limits(now, listed);
     (usage.into_iter().map(Into::into).collect(), left_out)
 }
