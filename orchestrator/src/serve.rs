@@ -174,12 +174,14 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     opened.engine.keep_keys(Arc::clone(&keys));
     let tokens = opened.engine.tokens();
     let bootstrap = config.bootstrap_token.as_ref().map(Secret::digest);
-    if config.enforcement == Enforcement::Strict && bootstrap.is_none() && opened.engine.state().tokens().is_empty() {
+    let accounts = config.service_accounts.accounts();
+    let somebody = bootstrap.is_some() || accounts.is_some() || !opened.engine.state().tokens().is_empty();
+    if config.enforcement == Enforcement::Strict && !somebody {
         return Err(StartError::NoToken);
     }
     let authenticates = match config.enforcement {
         Enforcement::Strict => true,
-        Enforcement::Auto => bootstrap.is_some() || !opened.engine.state().tokens().is_empty(),
+        Enforcement::Auto => somebody,
         Enforcement::Warn | Enforcement::Off => false,
     };
     may_listen(&config, authenticates)?;
@@ -202,7 +204,7 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let stopping = CancellationToken::new();
     let logs = JobLogs::new(&data);
     let auditor = Auditor::start(handle.clone(), stopping.clone());
-    let access = Access::new(tokens, bootstrap, about.config.enforcement, auditor.clone());
+    let access = Access::new(tokens, bootstrap, accounts, about.config.enforcement, auditor.clone());
     let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after, keys);
     let standing = health::watch(handle.clone(), stopping.clone()).await;

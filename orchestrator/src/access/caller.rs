@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use orch_core::access::{Permission, Queues, Role, TokenId, Verdict};
+use orch_core::access::{Permission, Queues, Role, Secret, TokenId, Verdict};
 use orch_core::id::{QueueName, TokenName};
 use orch_core::time::Timestamp;
 use orch_proto::error::{Reason, WireError};
 use tonic::{Extensions, Status};
 
+use super::accounts::Account;
 use super::policy::Mode;
 use super::table::Need;
 use super::{Auditor, Seen};
@@ -22,6 +23,8 @@ pub enum Identity {
     Bootstrap,
     /// The holder of a token.
     Token(TokenId, TokenName),
+    /// A service account of Kubernetes, with the token that it showed.
+    ServiceAccount(Account, Secret),
 }
 
 /// Who calls, among the extensions of every request that is let pass.
@@ -46,6 +49,7 @@ impl Identity {
             Self::Nobody => "anonymous".to_owned(),
             Self::Bootstrap => "bootstrap".to_owned(),
             Self::Token(_, name) => format!("token {name}"),
+            Self::ServiceAccount(account, _) => format!("service account {account}"),
         }
     }
 }

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use orch_core::access::{Queues, Role, Verdict};
+use orch_core::access::{Queues, Role, Secret, Verdict};
 use orch_core::digest::Digest;
 use orch_core::time::Timestamp;
 use orch_proto::credentials::SESSION;
@@ -18,15 +18,19 @@ use orch_transport::Peer;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::Auditor;
+use super::accounts::Chain;
 use super::caller::{Caller, Identity};
 use super::guard::{self, Ended};
 use super::policy::{Enforcement, Mode};
 use super::registry::{Tokens, same};
 use super::table::{self, Entry, Need};
+use super::{Accounts, Auditor};
 
 /// How often the clock is asked whether a token's time is over, at least: clocks are set, too.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(15);
+
+/// When a caller may try again whom nobody could tell us about.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a path that is none needs: to be known, so that strangers learn nothing of what there is.
 static UNKNOWN: Entry = Entry { path: "unknown", need: Need::AnyRole, long: false };
@@ -37,24 +41,28 @@ pub struct Access {
     tokens: watch::Receiver<Arc<Tokens>>,
     /// SHA-256 of the bootstrap token.
     bootstrap: Option<Digest>,
+    /// Kubernetes' service accounts, if any is let in.
+    accounts: Option<Arc<Accounts>>,
     enforcement: Enforcement,
     auditor: Auditor,
 }
 
 impl Access {
-    /// For the holders of these tokens, and of the bootstrap token.
+    /// For the holders of these tokens, of the bootstrap token, and for these service accounts.
     pub fn new(
         tokens: watch::Receiver<Arc<Tokens>>,
         bootstrap: Option<Digest>,
+        accounts: Option<Accounts>,
         enforcement: Enforcement,
         auditor: Auditor,
     ) -> Self {
-        Self { tokens, bootstrap, enforcement, auditor }
+        Self { tokens, bootstrap, accounts: accounts.map(Arc::new), enforcement, auditor }
     }
 
     /// What is in force now.
     pub fn mode(&self) -> Mode {
-        self.enforcement.mode(self.bootstrap.is_some() || self.tokens.borrow().ever())
+        let known = self.bootstrap.is_some() || self.accounts.is_some() || self.tokens.borrow().ever();
+        self.enforcement.mode(known)
     }
 
     /// Tells of callers.
@@ -63,7 +71,12 @@ impl Access {
     }
 
     /// Who shows these headers.
-    fn caller(&self, headers: &HeaderMap, entry: &'static Entry, from: Option<IpAddr>) -> (Caller, Option<WireError>) {
+    async fn caller(
+        &self,
+        headers: &HeaderMap,
+        entry: &'static Entry,
+        from: Option<IpAddr>,
+    ) -> (Caller, Option<WireError>) {
         let session = headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mode = self.mode();
         let mut caller = Caller {
@@ -84,19 +97,20 @@ impl Access {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             return (caller, unknown("no token is shown: give one with --token-file FILE, or in ORCH_TOKEN"));
         };
-        let Some(token) =
+        let Some((_, shown)) =
             value.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
         else {
             return (caller, unknown("the authorization header is not `Bearer TOKEN`"));
         };
-        let digest = Digest::of(token.1.trim_ascii());
+        let digest = Digest::of(shown.trim_ascii());
         if self.bootstrap.is_some_and(|bootstrap| same(&bootstrap, &digest)) {
             (caller.identity, caller.role) = (Identity::Bootstrap, Some(Role::Admin));
             return (caller, None);
         }
-        let tokens = self.tokens.borrow();
-        let Some((id, token)) = tokens.find(&digest) else {
-            return (caller, unknown("the token is not known here: it was revoked, or is another cluster's"));
+        let found = self.tokens.borrow().find(&digest).map(|(id, token)| (id, Arc::clone(token)));
+        let Some((id, token)) = found else {
+            let stranger = self.account(shown, &mut caller).await.err();
+            return (caller, stranger);
         };
         caller.identity = Identity::Token(id, token.made.name.clone());
         if token.is_over(now()) {
@@ -109,10 +123,40 @@ impl Access {
         (caller, None)
     }
 
+    /// Makes the caller the service account whose token is shown.
+    async fn account(&self, shown: &[u8], caller: &mut Caller) -> Result<(), WireError> {
+        let unknown = || {
+            let text = "the token is not known here: it was revoked, or is another cluster's";
+            WireError::new(Reason::Unauthenticated, text)
+        };
+        let accounts = self.accounts.as_ref().ok_or_else(unknown)?;
+        let token = Secret::new(str::from_utf8(shown.trim_ascii()).map_err(|_| unknown())?);
+        match accounts.find(&token).await {
+            Ok(Some(admitted)) => {
+                caller.identity = Identity::ServiceAccount(admitted.account, token);
+                (caller.role, caller.queues) = (Some(admitted.role), admitted.queues);
+                Ok(())
+            }
+            Ok(None) => Err(unknown()),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "a token of a service account could not be reviewed");
+                let text = format!("whose token it is cannot be found out now: {error}");
+                let retry_after = Some(ASK_AGAIN);
+                Err(WireError { retry_after, ..WireError::new(Reason::Unavailable, text) })
+            }
+        }
+    }
+
     /// Why this caller may not go on, if so.
-    fn gone(&self, identity: &Identity) -> Option<WireError> {
+    async fn gone(&self, identity: &Identity) -> Option<WireError> {
         let over = |message: String| Some(WireError::new(Reason::Unauthenticated, message));
         match (identity, self.mode()) {
+            (Identity::ServiceAccount(account, token), Mode::Strict) => match self.accounts.as_ref()?.find(token).await
+            {
+                // That the API server is away is no reason to end what it let in.
+                Ok(Some(_)) | Err(_) => None,
+                Ok(None) => over(format!("the token of service account {account} was revoked, or its time is over")),
+            },
             (_, Mode::Off | Mode::Warn) | (Identity::Bootstrap, Mode::Strict) => None,
             (Identity::Nobody, Mode::Strict) => over("a token is needed from now on".to_owned()),
             (Identity::Token(id, name), Mode::Strict) if !self.tokens.borrow().is_in_force(*id, now()) => {
@@ -124,17 +168,19 @@ impl Access {
 
     /// Resolves when this caller may not go on.
     fn ended(&self, caller: &Caller) -> Ended {
+        let recheck = self.accounts.as_ref().map_or(LOOK_AT_CLOCK, |accounts| accounts.recheck());
         let (mut access, identity, expires) = (self.clone(), caller.identity.clone(), caller.expires);
         Box::pin(async move {
             loop {
                 access.tokens.mark_unchanged();
-                if let Some(error) = access.gone(&identity) {
+                if let Some(error) = access.gone(&identity).await {
                     return error;
                 }
                 let clock = async {
-                    match expires {
-                        Some(at) => tokio::time::sleep(at.since(now()).duration().min(LOOK_AT_CLOCK)).await,
-                        None => std::future::pending().await,
+                    match (expires, &identity) {
+                        (Some(at), _) => tokio::time::sleep(at.since(now()).duration().min(LOOK_AT_CLOCK)).await,
+                        (None, Identity::ServiceAccount(..)) => tokio::time::sleep(recheck).await,
+                        (None, _) => std::future::pending().await,
                     }
                 };
                 tokio::select! {
@@ -153,7 +199,7 @@ impl Access {
 pub async fn authorize(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let entry = table::find(request.uri().path()).unwrap_or(&UNKNOWN);
     let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-    let (caller, unknown) = access.caller(request.headers(), entry, from);
+    let (caller, unknown) = access.caller(request.headers(), entry, from).await;
     if let Some(error) = unknown.or_else(|| caller.lacks(entry.need)) {
         let reason = error.reason.as_str();
         match caller.mode {

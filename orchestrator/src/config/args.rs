@@ -102,6 +102,28 @@ pub struct Args {
     #[arg(long, env = "ORCH_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     bootstrap_token_file: Option<PathBuf>,
 
+    /// A service account of Kubernetes that is let in, and what it is: `jobs/worker=worker`, or with the queues that it may
+    /// touch `jobs/ci=submitter:zeta,beta`. Its pods show a token that was projected for the audience. Repeat it for more.
+    #[arg(long, env = "ORCH_SERVICE_ACCOUNTS", value_delimiter = ' ', value_name = "NAMESPACE/NAME=ROLE")]
+    service_account: Option<Vec<String>>,
+
+    /// The audience that their tokens must be made for [default: orch].
+    #[arg(long, env = "ORCH_SERVICE_ACCOUNT_AUDIENCE", value_name = "NAME")]
+    service_account_audience: Option<String>,
+
+    /// How often the API server is asked anew whether a token is still good: a deleted pod is out that soon [default: 1m].
+    #[arg(long, env = "ORCH_SERVICE_ACCOUNT_RECHECK", value_name = "TIME")]
+    service_account_recheck: Option<String>,
+
+    /// The Kubernetes API server that says whose a token is [default: that of the pod we run in].
+    #[arg(long, env = "ORCH_KUBERNETES_API", value_name = "URL")]
+    kubernetes_api: Option<String>,
+
+    /// A directory with token and ca.crt to ask it with
+    /// [default: /var/run/secrets/kubernetes.io/serviceaccount].
+    #[arg(long, env = "ORCH_KUBERNETES_CREDENTIALS", value_name = "DIR")]
+    kubernetes_credentials: Option<PathBuf>,
+
     /// What becomes of callers that may not do what they ask for: strict refuses them, warn lets them pass and records
     /// it, off asks nobody who it is; auto is strict as soon as there is a bootstrap token or a token was ever made, and
     /// off until then [default: auto].
@@ -202,6 +224,11 @@ impl Args {
             accept_rollback,
             max_streams,
             bootstrap_token_file,
+            service_account,
+            service_account_audience,
+            service_account_recheck,
+            kubernetes_api,
+            kubernetes_credentials,
             enforcement,
             max_connections,
             max_connections_per_address,
@@ -233,6 +260,11 @@ impl Args {
             max_streams,
             bootstrap_token_file,
             bootstrap_token: token_of_environment(),
+            service_account,
+            service_account_audience,
+            service_account_recheck,
+            kubernetes_api,
+            kubernetes_credentials,
             enforcement,
             max_connections,
             max_connections_per_address,

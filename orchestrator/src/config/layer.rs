@@ -8,6 +8,7 @@ use orch_core::time::Span;
 use orch_proto::credentials::{TokenError, read_token};
 use serde::Deserialize;
 
+use super::service_accounts::ServiceAccountSettings;
 use super::tls::TlsSettings;
 use super::{LogFormat, OrchestratorConfig};
 use crate::access::Enforcement;
@@ -48,6 +49,16 @@ pub struct Layer {
     /// The token itself, from the environment: in no file of settings, which is read by more people.
     #[serde(skip)]
     pub bootstrap_token: Option<Secret>,
+    /// See [`OrchestratorConfig::service_accounts`].
+    pub service_account: Option<Vec<String>>,
+    /// See [`OrchestratorConfig::service_accounts`].
+    pub service_account_audience: Option<String>,
+    /// See [`OrchestratorConfig::service_accounts`].
+    pub service_account_recheck: Option<String>,
+    /// See [`OrchestratorConfig::service_accounts`].
+    pub kubernetes_api: Option<String>,
+    /// See [`OrchestratorConfig::service_accounts`].
+    pub kubernetes_credentials: Option<PathBuf>,
     /// See [`OrchestratorConfig::enforcement`].
     pub enforcement: Option<String>,
     /// See [`OrchestratorConfig::max_connections`].
@@ -126,6 +137,11 @@ impl Layer {
             max_streams,
             bootstrap_token_file,
             bootstrap_token,
+            service_account,
+            service_account_audience,
+            service_account_recheck,
+            kubernetes_api,
+            kubernetes_credentials,
             enforcement,
             max_connections,
             max_connections_per_address,
@@ -158,6 +174,11 @@ impl Layer {
             // The one goes before the other, wherever each was set.
             bootstrap_token_file: bootstrap_token_file.or(below.bootstrap_token_file),
             bootstrap_token: bootstrap_token.or(below.bootstrap_token),
+            service_account: service_account.or(below.service_account),
+            service_account_audience: service_account_audience.or(below.service_account_audience),
+            service_account_recheck: service_account_recheck.or(below.service_account_recheck),
+            kubernetes_api: kubernetes_api.or(below.kubernetes_api),
+            kubernetes_credentials: kubernetes_credentials.or(below.kubernetes_credentials),
             enforcement: enforcement.or(below.enforcement),
             max_connections: max_connections.or(below.max_connections),
             max_connections_per_address: max_connections_per_address.or(below.max_connections_per_address),
@@ -196,6 +217,11 @@ impl Layer {
             max_streams,
             bootstrap_token_file,
             bootstrap_token,
+            service_account,
+            service_account_audience,
+            service_account_recheck,
+            kubernetes_api,
+            kubernetes_credentials,
             enforcement,
             max_connections,
             max_connections_per_address,
@@ -243,6 +269,14 @@ impl Layer {
                 }),
                 None => check.all("bootstrap_token", bootstrap_token, None, |secret| long_enough(secret).map(Some)),
             },
+            service_accounts: ServiceAccountSettings {
+                accounts: service_account,
+                audience: service_account_audience,
+                recheck: service_account_recheck,
+                api: kubernetes_api,
+                credentials: kubernetes_credentials,
+            }
+            .check(&mut check.faults),
             enforcement: check.all("enforcement", enforcement, default.enforcement, |text| text.parse::<Enforcement>()),
             max_connections: check.range("max_connections", max_connections, default.max_connections, 1, 1 << 20),
             max_connections_per_address: check.range(

@@ -9,6 +9,7 @@ mod file;
 mod layer;
 mod logging;
 mod rolling;
+mod service_accounts;
 mod tls;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ pub use exposure::{Exposed, exposure};
 pub use file::FileError;
 pub use layer::{ConfigError, ConfigFault, Layer};
 pub use logging::{LogFormat, install as install_logging};
+pub use service_accounts::ServiceAccounts;
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +58,8 @@ pub struct OrchestratorConfig {
     /// A token that makes its holder an admin and is not in the ledger. Only whether there is one is shown.
     #[serde(serialize_with = "whether_set")]
     pub bootstrap_token: Option<Secret>,
+    /// Kubernetes' service accounts that are let in.
+    pub service_accounts: ServiceAccounts,
     /// What becomes of callers that may not do what they ask for.
     pub enforcement: Enforcement,
     /// The most connections.
@@ -100,6 +104,7 @@ impl Default for OrchestratorConfig {
             accept_rollback: 0,
             max_streams: 1024,
             bootstrap_token: None,
+            service_accounts: ServiceAccounts::default(),
             enforcement: Enforcement::Auto,
             // Ten thousand workers, and many that come back before the server noticed that they were gone.
             max_connections: 16_384,

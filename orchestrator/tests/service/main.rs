@@ -13,6 +13,7 @@ mod repaired;
 mod restart;
 mod retries;
 mod rollback;
+mod service_accounts;
 mod support;
 mod tls;
 mod tokens;
