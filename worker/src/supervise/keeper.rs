@@ -44,6 +44,9 @@ async fn supervise(order: &Order, argv: Vec<OsString>) -> io::Result<WaitStatus>
     let mut ended = signal(SignalKind::child())?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut kill = signal(SignalKind::user_defined1())?;
+    // The supervisor does not mind these. That it has a handler sets them back for the job, which must not find them
+    // ignored because somebody started the worker with `nohup`, or behind `&` in a script.
+    let _unminded = [signal(SignalKind::hangup())?, signal(SignalKind::interrupt())?, signal(SignalKind::quit())?];
     let cgroup = order.cgroup.as_ref().map(|parent| {
         let describe = |error| io::Error::other(format!("no control group in {}: {error}", parent.display()));
         Cgroup::create(parent, &order.limits).map_err(describe)

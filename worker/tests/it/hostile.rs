@@ -37,7 +37,7 @@ const PROGRAMS: &[(&str, bool)] = &[
     ("setsid sleep 1000 & kill -STOP $PPID; exit 0", false),
     ("kill -TERM $PPID; sleep 1000", true),
     ("kill -USR1 $PPID; sleep 1000", true),
-    ("kill -HUP $PPID; sleep 1000", true),
+    ("kill -HUP $PPID; sleep 1000", false),
     ("for i in $(seq 100); do sleep 1000 & done; wait", false),
     ("f() { if [ $1 -gt 0 ]; then f $(($1 - 1)) & fi; sleep 1000; }; f 20", false),
     ("r() { trap '' TERM; while :; do sleep 1000 & wait; done; }; r & r & r & wait", false),
@@ -72,7 +72,9 @@ struct Worker(Child);
 
 impl Worker {
     fn start(server: &Server, folder: &Path, vars: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+        // Signals are ignored as by a shell that starts it in the background, or by nohup.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_worker")]);
         command.args(["--server", &server.url(), "--slots", "2", "--config"]).arg(folder.join("worker.yaml"));
         command.envs(vars.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
@@ -196,7 +198,7 @@ async fn nothing_outlives_a_worker_that_is_killed() {
 async fn a_job_gets_no_more_of_the_environment_and_the_machine_than_it_is_given() {
     let server = Server::new();
     let folder = tempfile::tempdir().unwrap();
-    let print = "env; ulimit -n; ulimit -c; ulimit -f; grep NoNewPrivs /proc/self/status";
+    let print = "env; ulimit -n; ulimit -c; ulimit -f; grep -e NoNewPrivs -e SigIgn /proc/self/status";
     let kinds = format!(
         "kinds:\n  x: {{runner: command, argv: [sh, -c, '{print}'], env: {{GIVEN: '1'}}, pass_env: [PASSED],\n      \
          limits: {{open_files: 77, file_size: 1MiB}}}}\n  none: {{runner: command, argv: [/no/such/program]}}\n"
@@ -214,6 +216,8 @@ async fn a_job_gets_no_more_of_the_environment_and_the_machine_than_it_is_given(
         assert!(said.iter().any(|said| said == line), "{line}: {said:#?}");
     }
     assert!(!said.iter().any(|line| line.contains("secret")), "{said:#?}");
+    let ignored = said.iter().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap(), 0, "no signal is ignored");
     for part in ["127", "cannot start", "/no/such/program"] {
         assert!(ended.contains(part), "{part}: {ended}");
     }
