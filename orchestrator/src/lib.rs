@@ -9,3 +9,4 @@ pub mod index;
 pub mod logs;
 mod segments;
 pub mod serve;
+pub mod trace;

@@ -29,6 +29,7 @@ use orch_ledger::{OpenError, OpenOptions, RecoveryReport};
 use orch_proto::DESCRIPTORS;
 use orch_proto::v1::admin_service_server::AdminServiceServer;
 use orch_proto::v1::worker_service_server::WorkerServiceServer;
+use orch_telemetry::{Exporter, Origin};
 use orch_transport::{Certificates, ServerTlsError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
@@ -45,6 +46,7 @@ use crate::grpc::worker::Workers;
 use crate::http::{self, Sources};
 use crate::index::{Follower, FollowerOptions, LedgerSource, directory};
 use crate::logs::JobLogs;
+use crate::trace::{Fold, Tracer};
 
 use self::connection::Server;
 
@@ -140,6 +142,7 @@ pub struct Running {
     started: Started,
     engine: EngineThread,
     index: Follower,
+    tracer: Option<Tracer>,
     server: JoinHandle<()>,
     certificates: Option<Arc<Certificates>>,
     connections: Arc<Connections>,
@@ -154,6 +157,9 @@ const REFLECTION: &[u8] = tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET;
 
 /// What connections get to carry the last answers.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The index writes what changed at most so often while nobody waits for it.
 const INDEX_PACE: Duration = Duration::from_millis(100);
@@ -186,11 +192,18 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     };
     may_listen(&config, authenticates)?;
     let data = config.data.clone();
+    let seen = Seq(started.seq);
+    let traced = config.telemetry.as_ref().map(|telemetry| {
+        let fold = Fold::of(&started.ledger, telemetry.sampling, opened.engine.state());
+        let origin = Origin { service: "orchestrator", instance: started.ledger.clone(), version: VERSION };
+        (fold, Exporter::start(telemetry.endpoint.clone(), origin))
+    });
     let engine = engine::spawn(opened.engine, clock).map_err(StartError::Thread)?;
     let handle = engine.handle.clone();
     let options = FollowerOptions { dir: Some(directory(&data, &started.ledger)), pace: INDEX_PACE };
     let source = Box::new(LedgerSource::new(&data));
     let index = Follower::start(options, source, handle.durable()).map_err(StartError::Thread)?;
+    let tracer = traced.map(|(fold, exporter)| Tracer::start(&data, fold, seen, handle.durable(), exporter));
     let listener = listen(socket, config.listen)?;
     let local_addr = listener.local_addr().map_err(|source| StartError::Listen { listen: config.listen, source })?;
     let about = About {
@@ -206,7 +219,9 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let auditor = Auditor::start(handle.clone(), stopping.clone());
     let access = Access::new(tokens, bootstrap, accounts, about.config.enforcement, auditor.clone());
     let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
+    let sampling = about.config.telemetry.as_ref().map(|telemetry| telemetry.sampling);
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after, keys);
+    let workers = workers.traced(sampling);
     let standing = health::watch(handle.clone(), stopping.clone()).await;
     let connections = Connections::new(caps(&about.config));
     let sources = Sources {
@@ -216,6 +231,7 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
         standing,
         connections: Arc::clone(&connections),
         auditor: auditor.clone(),
+        exporter: tracer.as_ref().map(|tracer| tracer.exporter().clone()),
     };
     let routes = routes(access, admin, workers, sources).await?;
     if let Some(certificates) = &certificates {
@@ -225,7 +241,7 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let door = accept::accept(listener, routes, shared, Arc::clone(&connections), stopping.clone());
     let server = tokio::spawn(door);
     tracing::info!(%local_addr, ledger = %started.ledger, epoch = started.epoch, seq = started.seq, "the orchestrator listens");
-    Ok(Running { local_addr, started, engine, index, server, auditor, certificates, connections, stopping })
+    Ok(Running { local_addr, started, engine, index, tracer, server, auditor, certificates, connections, stopping })
 }
 
 impl Running {
@@ -299,6 +315,7 @@ impl Running {
             started: _,
             engine,
             index,
+            tracer,
             mut server,
             auditor,
             certificates: _,
@@ -311,6 +328,9 @@ impl Running {
         // Workers keep their streams open: they are cut, and come back to the next orchestrator.
         if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
             server.abort();
+        }
+        if let Some(tracer) = tracer {
+            tracer.stop().await;
         }
         let stopped = tokio::task::spawn_blocking(move || index.stop()).await;
         closed.map_err(StopError::Close)?;

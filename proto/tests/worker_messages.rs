@@ -118,6 +118,7 @@ fn a_grant_goes_out_whole() {
         variant: "gpus=0.5,min_time=1s".parse().unwrap(),
     };
     let (queue, kind) = (QueueName::new("q").unwrap(), Kind::new("k").unwrap());
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let expected = v1::Lease {
         lease: 8,
         job: 3,
@@ -129,13 +130,14 @@ fn a_grant_goes_out_whole() {
         ttl_ms: 600_000,
         heartbeat_ms: 30_000,
         timeout_ms: 0,
+        traceparent: trace.into(),
         name: "n".into(),
         resources: Some(v1::ResourceVariant {
             needs: vec![v1::ResourceNeed { name: "gpus".into(), amount: 5000, all: false, min_memory_mib: 0 }],
             min_time_ms: Some(1000),
         }),
     };
-    assert_eq!(lease(granted, &queue, &kind, "n".into()), expected);
+    assert_eq!(lease(granted, &queue, &kind, "n".into(), trace.into()), expected);
 }
 
 #[test]

@@ -9,8 +9,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("orch-ledger", &["orch-core"]),
     ("orch-proto", &["orch-core"]),
     ("orch-transport", &[]),
-    ("orch-orchestrator", &["orch-core", "orch-ledger", "orch-proto", "orch-transport"]),
-    ("orch-worker", &["orch-core", "orch-proto", "orch-transport", "orch-zeta"]),
+    ("orch-telemetry", &["orch-transport"]),
+    ("orch-orchestrator", &["orch-core", "orch-ledger", "orch-proto", "orch-telemetry", "orch-transport"]),
+    ("orch-worker", &["orch-core", "orch-proto", "orch-telemetry", "orch-transport", "orch-zeta"]),
     ("orch-compactor", &["orch-core", "orch-ledger"]),
     ("compactor", &["orch-compactor", "orch-core", "orch-ledger"]),
     (

@@ -6,6 +6,7 @@ use orch_core::id::{JobId, Kind, LeaseId};
 use orch_core::resource::Variant;
 use orch_proto::convert::granted_variant;
 use orch_proto::v1;
+use orch_telemetry::{SpanId, TraceContext};
 
 use crate::resources::Vars;
 
@@ -26,10 +27,28 @@ pub(crate) struct Assignment {
     pub heartbeat: Duration,
     pub timeout: Option<Duration>,
     pub name: String,
+    /// Where its run stands in the job's trace, if anybody traces.
+    pub trace: Option<Traced>,
     /// What is to be set apart for it; None if that cannot be read.
     pub needs: Option<Variant>,
     /// What its processes are told of what was set apart.
     pub vars: Vars,
+}
+
+/// A run within the trace of its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traced {
+    /// The span of the attempt, which is the orchestrator's.
+    pub attempt: SpanId,
+    /// The span of the run, which is ours, and what the runner's own spans belong below.
+    pub run: TraceContext,
+}
+
+impl Traced {
+    fn below(attempt: TraceContext) -> Self {
+        let TraceContext { trace, span, sampled } = attempt;
+        Self { attempt: span, run: TraceContext { trace, span: span.of_run(), sampled } }
+    }
 }
 
 impl From<v1::Lease> for Assignment {
@@ -47,6 +66,7 @@ impl From<v1::Lease> for Assignment {
             heartbeat_ms,
             timeout_ms,
             name,
+            traceparent,
             resources,
         } = lease;
         Self {
@@ -60,6 +80,7 @@ impl From<v1::Lease> for Assignment {
             heartbeat: Duration::from_millis(heartbeat_ms),
             timeout: (timeout_ms != 0).then(|| Duration::from_millis(timeout_ms)),
             name,
+            trace: traceparent.parse().ok().map(Traced::below),
             needs: granted_variant(resources.unwrap_or_default()).ok(),
             vars: Vars::default(),
         }

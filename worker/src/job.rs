@@ -5,10 +5,11 @@
 //! the outbox, released, or dropped because it is another's.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use orch_core::id::LeaseId;
 use orch_proto::v1;
+use orch_telemetry::Span;
 use prost::bytes::Bytes;
 use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -16,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::ahead;
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, Traced};
 use crate::leases::{Held, StopReason, lock};
 use crate::report::count;
 use crate::resources::SetApart;
@@ -63,9 +64,12 @@ async fn to_its_end(
     let lease = job.lease;
     let outcome = match slot(&worker, &held).await {
         Some(_slot) => {
-            let started = Instant::now();
+            let (started, began) = (Instant::now(), SystemTime::now());
             let outcome = compute(&worker, &job, &held, limits).await;
             lock(&worker.ahead).took(started.elapsed());
+            if let Some(exporter) = &worker.exporter {
+                span_of(&worker, &job, began, &outcome).into_iter().for_each(|span| exporter.send(span));
+            }
             outcome
         }
         None => Outcome::Stopped,
@@ -80,6 +84,27 @@ async fn to_its_end(
         }
         Outcome::Stopped => stopped(&worker, lease, held.stop.reason().unwrap_or(StopReason::Drained)).await,
     }
+}
+
+/// The span of a run, if its job's trace is kept.
+fn span_of(worker: &Worker, job: &Assignment, start: SystemTime, outcome: &Outcome) -> Option<Span> {
+    let Traced { attempt, run } = job.trace.filter(|trace| trace.run.sampled)?;
+    let (told, error) = match outcome {
+        Outcome::Complete => ("completed", None),
+        Outcome::Failed(failure) => ("failed", Some(failure.message.clone())),
+        Outcome::Stopped => ("stopped", None),
+    };
+    let attributes = vec![
+        ("orch.job", job.job.get().into()),
+        ("orch.lease", job.lease.get().into()),
+        ("orch.attempt", u64::from(job.attempt).into()),
+        ("orch.queue", job.queue.as_str().into()),
+        ("orch.kind", job.kind_text.as_str().into()),
+        ("orch.worker", worker.config.name.as_str().into()),
+        ("orch.outcome", told.into()),
+    ];
+    let (trace, id, parent, end) = (run.trace, run.span, Some(attempt), SystemTime::now());
+    Some(Span { trace, id, parent, name: "run", start, end, attributes, error })
 }
 
 /// Waits for a slot, if the job was leased before there was one. None: the job is not to run here.

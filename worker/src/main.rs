@@ -108,6 +108,9 @@ struct Flags {
     /// A file with the token to show; it is read again when it changes. Or put the token into ORCH_TOKEN
     #[arg(long, env = "ORCH_TOKEN_FILE", value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
+    /// An OpenTelemetry collector (OTLP/gRPC) that gets the spans of runs, of jobs that the orchestrator traces
+    #[arg(long, env = "ORCH_OTLP_ENDPOINT", value_name = "URL", global = true)]
+    otlp_endpoint: Option<Server>,
     /// Which log lines: error, warn, info, debug, trace, or by module [default: info]
     #[arg(long, env = "ORCH_LOG", value_name = "LEVEL", global = true)]
     log_level: Option<String>,
@@ -212,6 +215,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         time_limit,
         idle_timeout,
         give_up_after,
+        otlp_endpoint,
         token_file,
         log_level,
         log_format,
@@ -236,6 +240,7 @@ fn settings(flags: Flags) -> anyhow::Result<Effective> {
         time_limit,
         idle_timeout,
         give_up_after,
+        otlp_endpoint,
         token_file,
         token,
         log_level,

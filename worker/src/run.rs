@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use orch_proto::credentials::{Credentials, TokenError};
 use orch_proto::v1;
+use orch_telemetry::{Exporter, Origin};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     /// One permit per slot; whoever computes holds one.
     pub slots: Semaphore,
     pub ahead: Mutex<Ahead>,
+    /// The way of spans to a collector, if there is one.
+    pub exporter: Option<Exporter>,
     /// No more jobs; what runs may finish.
     pub drain: CancellationToken,
     /// What runs is given back without waiting for it.
@@ -104,7 +107,11 @@ pub async fn run(
     let credentials = Credentials::new(config.token.clone())?;
     let (logs, pump) = logs::channel();
     let pools = crate::resources::offered(&hardware, &config.resources);
+    let instance = config.name.to_string();
+    let origin = Origin { service: "worker", instance, version: env!("CARGO_PKG_VERSION") };
+    let exporter = config.otlp_endpoint.clone().map(|endpoint| Exporter::start(endpoint, origin));
     let worker = Arc::new(Worker {
+        exporter,
         resources: Resources::new(pools),
         ends_at: config.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
         hardware,
@@ -141,6 +148,9 @@ pub async fn run(
         let _ = tokio::time::timeout(LAST_WORD, farewell(&worker)).await;
     }
     tasks.shutdown().await;
+    if let Some(exporter) = &worker.exporter {
+        exporter.flush(LAST_WORD).await;
+    }
     let report = worker.counters.report();
     info!("ended: {report}");
     ended.map(|()| report)

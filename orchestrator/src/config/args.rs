@@ -170,6 +170,15 @@ pub struct Args {
     #[arg(long, env = "ORCH_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<String>,
 
+    /// An OpenTelemetry collector that gets the traces of jobs, over OTLP/gRPC; without it nobody traces. The usual
+    /// OTEL_EXPORTER_OTLP_ENDPOINT works too.
+    #[arg(long, env = "ORCH_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+
+    /// The part of all jobs whose traces are kept, from 0 to 1 [default: 1].
+    #[arg(long, env = "ORCH_TRACE_SAMPLING", value_name = "PART")]
+    trace_sampling: Option<String>,
+
     /// A file that gets the log lines too.
     #[arg(long, env = "ORCH_LOG_FILE", value_name = "FILE")]
     log_file: Option<PathBuf>,
@@ -188,6 +197,11 @@ fn token_of_environment() -> Option<Secret> {
     let variable = |name| std::env::var(name).ok().filter(|text: &String| !text.trim().is_empty());
     let text = variable("ORCH_BOOTSTRAP_TOKEN").or_else(|| variable("ORCHESTRATOR_TOKEN"))?;
     Some(Secret::new(text.trim()))
+}
+
+/// The collector, where the environment names one as OpenTelemetry has it.
+fn collector_of_environment() -> Option<String> {
+    std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|text| !text.trim().is_empty())
 }
 
 /// Why there is no configuration.
@@ -240,6 +254,8 @@ impl Args {
             keepalive_timeout,
             log_level,
             log_format,
+            otlp_endpoint,
+            trace_sampling,
             log_file,
             log_max_bytes,
             log_backup_count,
@@ -276,6 +292,8 @@ impl Args {
             keepalive_timeout,
             log_level,
             log_format,
+            otlp_endpoint: otlp_endpoint.or_else(collector_of_environment),
+            trace_sampling,
             log_file,
             log_max_bytes,
             log_backup_count,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::service_accounts::ServiceAccountSettings;
 use super::tls::TlsSettings;
-use super::{LogFormat, OrchestratorConfig};
+use super::{LogFormat, OrchestratorConfig, telemetry};
 use crate::access::Enforcement;
 
 /// What one source sets, as text where a text can be wrong. Absent: the next source, then the default.
@@ -81,6 +81,10 @@ pub struct Layer {
     pub log_level: Option<String>,
     /// See [`OrchestratorConfig::log_format`].
     pub log_format: Option<String>,
+    /// See [`OrchestratorConfig::telemetry`].
+    pub otlp_endpoint: Option<String>,
+    /// See [`OrchestratorConfig::telemetry`].
+    pub trace_sampling: Option<String>,
     /// See [`OrchestratorConfig::log_file`].
     pub log_file: Option<PathBuf>,
     /// See [`OrchestratorConfig::log_max_bytes`].
@@ -153,6 +157,8 @@ impl Layer {
             keepalive_timeout,
             log_level,
             log_format,
+            otlp_endpoint,
+            trace_sampling,
             log_file,
             log_max_bytes,
             log_backup_count,
@@ -190,6 +196,8 @@ impl Layer {
             keepalive_timeout: keepalive_timeout.or(below.keepalive_timeout),
             log_level: log_level.or(below.log_level),
             log_format: log_format.or(below.log_format),
+            otlp_endpoint: otlp_endpoint.or(below.otlp_endpoint),
+            trace_sampling: trace_sampling.or(below.trace_sampling),
             log_file: log_file.or(below.log_file),
             log_max_bytes: log_max_bytes.or(below.log_max_bytes),
             log_backup_count: log_backup_count.or(below.log_backup_count),
@@ -233,6 +241,8 @@ impl Layer {
             keepalive_timeout,
             log_level,
             log_format,
+            otlp_endpoint,
+            trace_sampling,
             log_file,
             log_max_bytes,
             log_backup_count,
@@ -316,6 +326,7 @@ impl Layer {
                 known.map(|_| text.clone()).map_err(|error| format!("{text:?} is no log filter: {error}"))
             }),
             log_format: check.all("log_format", log_format, default.log_format, |text| text.parse::<LogFormat>()),
+            telemetry: telemetry::check(otlp_endpoint, trace_sampling, &mut check.faults),
             log_file: check.all("log_file", log_file, default.log_file, |file| {
                 if file.as_os_str().is_empty() { Err("is empty: name a file".into()) } else { Ok(Some(file)) }
             }),

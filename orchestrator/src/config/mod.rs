@@ -10,6 +10,7 @@ mod layer;
 mod logging;
 mod rolling;
 mod service_accounts;
+mod telemetry;
 mod tls;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use orch_core::access::Secret;
 use orch_core::liveness::STALE_AFTER;
 use orch_core::policy::{LeasePolicy, RetryPolicy};
 use orch_core::time::Span;
+use orch_telemetry::Telemetry;
 use orch_transport::{ClientAuth, ServerTls};
 use serde::Serialize;
 
@@ -82,6 +84,9 @@ pub struct OrchestratorConfig {
     pub log_level: String,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// Where traces go, and which; None: nobody traces.
+    #[serde(serialize_with = "telemetry::shown")]
+    pub telemetry: Option<Telemetry>,
     /// A file that gets the log lines too, besides standard error.
     pub log_file: Option<PathBuf>,
     /// The size at which the log file is put aside, in bytes.
@@ -118,6 +123,7 @@ impl Default for OrchestratorConfig {
             keepalive_timeout: Span::seconds(20),
             log_level: "info".into(),
             log_format: LogFormat::Text,
+            telemetry: None,
             log_file: None,
             log_max_bytes: 5 << 20,
             log_backup_count: 5,

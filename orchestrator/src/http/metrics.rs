@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use orch_core::access::Verdict;
 use orch_core::state::{Counts, JobCounts, LimitUsage};
+use orch_telemetry::Exporter;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Sources;
 use super::process::Process;
 use super::scrape::{QueueScrape, Scraped};
 use crate::access::Objections;
@@ -28,7 +30,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 /// # Panics
 /// Never: a string takes everything that is written to it.
 #[allow(clippy::expect_used)]
-pub fn text(scraped: &Scraped, connections: &Connections, objections: &Objections) -> String {
+pub fn text(scraped: &Scraped, sources: &Sources) -> String {
     let mut registry = Registry::default();
     let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("orch_build", "The orchestrator's version", version);
@@ -38,8 +40,9 @@ pub fn text(scraped: &Scraped, connections: &Connections, objections: &Objection
     workers(&mut registry, scraped);
     ledger(&mut registry, scraped);
     limits(&mut registry, scraped);
-    door(&mut registry, connections);
-    access(&mut registry, objections);
+    door(&mut registry, &sources.connections);
+    access(&mut registry, sources.auditor.objections());
+    traces(&mut registry, sources.exporter.as_ref());
     if let Some(process) = &scraped.process {
         of_process(&mut registry, process);
     }
@@ -175,6 +178,16 @@ fn access(registry: &mut Registry, objections: &Objections) {
     }
     let help = "Calls that were denied, or let pass with a warning, since the start";
     registry.register("orch_access_objections", help, verdicts);
+}
+
+fn traces(registry: &mut Registry, exporter: Option<&Exporter>) {
+    let spans = Family::<Labels, Counter>::default();
+    for (outcome, count) in
+        [("sent", exporter.map_or(0, Exporter::sent)), ("dropped", exporter.map_or(0, Exporter::dropped))]
+    {
+        spans.get_or_create(&vec![("outcome", outcome.to_owned())]).inc_by(count);
+    }
+    registry.register("orch_trace_spans", "Spans that a collector took, or that were dropped, since the start", spans);
 }
 
 fn door(registry: &mut Registry, connections: &Connections) {

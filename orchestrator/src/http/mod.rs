@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use orch_telemetry::Exporter;
 use tokio::sync::watch;
 
 use crate::access::Auditor;
@@ -37,6 +38,8 @@ pub struct Sources {
     pub connections: Arc<Connections>,
     /// Who was refused.
     pub auditor: Auditor,
+    /// The way of traces to a collector, if there is one.
+    pub exporter: Option<Exporter>,
 }
 
 /// The text format of OpenMetrics, which Prometheus reads.
@@ -72,11 +75,7 @@ async fn readyz(State(sources): State<Sources>) -> (StatusCode, String) {
 
 async fn metrics(State(sources): State<Sources>) -> Response {
     match scrape::scrape(&sources).await {
-        Ok(scraped) => (
-            [(header::CONTENT_TYPE, OPEN_METRICS)],
-            metrics::text(&scraped, &sources.connections, sources.auditor.objections()),
-        )
-            .into_response(),
+        Ok(scraped) => ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics::text(&scraped, &sources)).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }

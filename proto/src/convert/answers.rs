@@ -11,8 +11,8 @@ use super::Receipt;
 use crate::error::Reason;
 use crate::v1;
 
-/// A grant as its worker sees it. `name` is empty for a job without one.
-pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String) -> v1::Lease {
+/// A grant as its worker sees it. `name` is empty for a job without one, `traceparent` where nobody traces.
+pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String, traceparent: String) -> v1::Lease {
     let Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant } = granted;
     v1::Lease {
         lease: lease.get(),
@@ -27,6 +27,7 @@ pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String) -> 
         // 0 says "none" on the wire.
         timeout_ms: timeout.map_or(0, |Span(ms)| ms.max(1)),
         name,
+        traceparent,
         resources: (variant != Variant::default()).then(|| (&variant).into()),
     }
 }

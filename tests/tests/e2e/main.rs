@@ -14,4 +14,5 @@ mod polite_downloader;
 mod resources;
 mod support;
 mod tls;
+mod tracing;
 mod views;

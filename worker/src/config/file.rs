@@ -48,6 +48,8 @@ pub struct FileConfig {
     pub give_up_after: Option<Duration>,
     /// `token_file`, relative to the file.
     pub token_file: Option<PathBuf>,
+    /// `otlp_endpoint`.
+    pub otlp_endpoint: Option<Server>,
     /// `log.level`.
     pub log_level: Option<String>,
     /// `log.format`.

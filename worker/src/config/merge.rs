@@ -41,6 +41,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// The token itself, of the environment.
     pub token: Option<Secret>,
+    /// The collector of traces.
+    pub otlp_endpoint: Option<Server>,
     /// The log level.
     pub log_level: Option<String>,
     /// The log format.
@@ -92,6 +94,7 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
         give_up_after,
         token_file,
         token,
+        otlp_endpoint,
         log_level,
         log_format,
     } = settings;
@@ -129,6 +132,7 @@ pub fn merge(settings: Settings, file: FileConfig, path: Option<PathBuf>) -> Res
             (None, Some(secret), _) => TokenSource::Told(secret),
             (None, None, None) => TokenSource::None,
         },
+        otlp_endpoint: otlp_endpoint.or(file.otlp_endpoint),
         tls,
         servers: defaults.servers,
         name: defaults.name,

@@ -52,6 +52,8 @@ pub struct WorkerConfig {
     pub give_up_after: Option<Duration>,
     /// What the worker shows to be let in.
     pub token: TokenSource,
+    /// The OpenTelemetry collector that gets the spans of runs, of jobs that the orchestrator traces. None: nobody does.
+    pub otlp_endpoint: Option<Server>,
 }
 
 impl WorkerConfig {
@@ -72,6 +74,7 @@ impl WorkerConfig {
             keep_bytes: 64 << 20,
             give_up_after: None,
             token: TokenSource::None,
+            otlp_endpoint: None,
         }
     }
 }

@@ -33,6 +33,7 @@ impl fmt::Display for Effective {
             keep_bytes,
             give_up_after,
             token,
+            otlp_endpoint,
         } = worker;
         let servers: Vec<&str> = servers.iter().map(super::Server::as_str).collect();
         writeln!(f, "server: {}", list(&servers))?;
@@ -55,6 +56,9 @@ impl fmt::Display for Effective {
             TokenSource::None => {}
             TokenSource::File(path) => writeln!(f, "token_file: {}", quoted(&path.to_string_lossy()))?,
             TokenSource::Told(_) => writeln!(f, "# a token is set in the environment")?,
+        }
+        if let Some(otlp_endpoint) = otlp_endpoint {
+            writeln!(f, "otlp_endpoint: {}", quoted(otlp_endpoint.as_str()))?;
         }
         let format = match log_format {
             LogFormat::Text => "text",
@@ -183,6 +187,7 @@ name: w
 slots: 2
 labels: {zone: 'a \"b\": c'}
 give_up_after: 1m
+otlp_endpoint: http://collector:4317
 resources: {fpga: sum(2), nic: '[a, b]', gpus: range(0-1)}
 time_limit: 2h
 idle_timeout: 10m

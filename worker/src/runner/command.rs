@@ -33,12 +33,13 @@ enum Cut {
 
 /// Runs the job's process to its end, or ends it.
 pub(crate) async fn run(config: &ProcessConfig, job: &Assignment, output: Output, stop: &StopSignal) -> Outcome {
-    let vars = [
+    let mut vars = vec![
         ("ORCH_JOB_ID", job.job.to_string()),
         ("ORCH_ATTEMPT", job.attempt.to_string()),
         ("ORCH_QUEUE", job.queue.clone()),
         ("ORCH_KIND", job.kind_text.clone()),
     ];
+    vars.extend(job.trace.map(|trace| ("TRACEPARENT", trace.run.to_string())));
     let (mut group, Pipes { stdin, stdout, stderr }) = match Group::spawn(config, &vars, &job.vars) {
         Ok(spawned) => spawned,
         Err(message) => return Outcome::error(message),

@@ -51,6 +51,8 @@ struct JobLine<'a> {
     queue: &'a str,
     kind: &'a str,
     payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 /// How a process answered a job.
@@ -200,8 +202,14 @@ impl Process {
         output: &Output,
         config: &ProcessConfig,
     ) -> Answered {
-        let line =
-            JobLine { job: job.job.get(), attempt: job.attempt, queue: &job.queue, kind: &job.kind_text, payload };
+        let line = JobLine {
+            job: job.job.get(),
+            attempt: job.attempt,
+            queue: &job.queue,
+            kind: &job.kind_text,
+            payload,
+            traceparent: job.trace.map(|trace| trace.run.to_string()),
+        };
         // Numbers, strings and raw JSON are always JSON.
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');

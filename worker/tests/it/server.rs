@@ -178,6 +178,7 @@ pub fn lease(number: u64, kind: &str, payload: &str) -> v1::Lease {
         ttl_ms: 600_000,
         heartbeat_ms: 20,
         timeout_ms: 0,
+        traceparent: String::new(),
         name: String::new(),
         resources: None,
     }

@@ -14,6 +14,7 @@ use orch_proto::convert::{self, AskForJobs, Faults, HeartbeatReport, LogPiece, R
 use orch_proto::error::{Reason, WireError};
 use orch_proto::v1;
 use orch_proto::v1::worker_service_server::WorkerService;
+use orch_telemetry::{Sampling, SpanId, TraceContext, TraceId};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -47,6 +48,8 @@ pub struct Workers {
     ledger: String,
     stale_after: Span,
     keys: Arc<Keys>,
+    /// Which jobs are traced; None: nobody traces.
+    sampling: Option<Sampling>,
 }
 
 /// Who calls, and what its sessions are proved with.
@@ -75,7 +78,21 @@ const NAME_AGAIN: Duration = Duration::from_secs(5);
 impl Workers {
     /// The service on an engine.
     pub fn new(handle: Handle, logs: JobLogs, ledger: String, stale_after: Span, keys: Arc<Keys>) -> Self {
-        Self { handle, logs, terms: Arc::default(), ledger, stale_after, keys }
+        Self { handle, logs, terms: Arc::default(), ledger, stale_after, keys, sampling: None }
+    }
+
+    /// The same, whose leases say where they stand in the traces of their jobs.
+    #[must_use]
+    pub fn traced(self, sampling: Option<Sampling>) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// Where a lease stands in its job's trace, for whoever works on it.
+    fn traceparent(&self, granted: &Granted) -> String {
+        let Some(sampling) = self.sampling else { return String::new() };
+        let trace = TraceId::of_job(&self.ledger, granted.job.get());
+        let span = SpanId::of_attempt(&self.ledger, granted.lease.get());
+        TraceContext { trace, span, sampled: sampling.keeps(trace) }.to_string()
     }
 
     /// The caller as somebody who acts under this worker's name.
@@ -93,7 +110,8 @@ impl Workers {
         let LeaseContext { queue, kind, name, contract } = context;
         let terms = Terms::new(worker.clone(), granted.job, granted.attempt, contract, &granted.payload);
         self.terms.insert(granted.lease, Arc::new(terms));
-        convert::lease(granted, &queue, &kind, name)
+        let traceparent = self.traceparent(&granted);
+        convert::lease(granted, &queue, &kind, name, traceparent)
     }
 }
 

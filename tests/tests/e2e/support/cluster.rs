@@ -45,7 +45,7 @@ pub fn kinds() -> String {
     let script = super::project().join("tests/tests/e2e/support/runner.sh");
     let script = script.display();
     let mut text = String::from("kinds:\n  zeta-zeros: {runner: builtin}\n");
-    for kind in ["emit", "flag", "gate", "family"] {
+    for kind in ["emit", "traced", "flag", "gate", "family"] {
         text.push_str(&format!("  {kind}: {{runner: command, argv: [sh, {script}, {kind}], stop_grace: 1s}}\n"));
     }
     text

@@ -10,6 +10,11 @@ case $1 in
     emit)
         cat "$file"
         ;;
+    # The same, and the log says where in which trace it runs.
+    traced)
+        echo "$TRACEPARENT" >&2
+        cat "$file"
+        ;;
     # The same, if there is such a file.
     flag)
         if ! test -e "$file"; then

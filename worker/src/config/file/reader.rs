@@ -90,6 +90,7 @@ impl<'a> Reader<'a> {
             token_file: self
                 .parsed(f, "token_file", |text| Ok::<_, String>(text.to_owned()))
                 .map(|text| self.folder.join(text)),
+            otlp_endpoint: self.parsed(f, "otlp_endpoint", |text| text.parse::<Server>()),
             log_level,
             log_format,
         };

@@ -17,6 +17,7 @@ grace: 1m
 flush: 10ms
 keep_bytes: 16MiB
 give_up_after: 1h
+otlp_endpoint: http://collector:4317
 token_file: w.token
 labels: {zone: eu, rack: 7}
 resources: {fpga: sum(2)}
@@ -84,6 +85,7 @@ kinds:
         flush: Some(Duration::from_millis(10)),
         keep_bytes: Some(16 << 20),
         give_up_after: Some(Duration::from_secs(3600)),
+        otlp_endpoint: Some("http://collector:4317".parse().unwrap()),
         token_file: Some("/etc/orch/w.token".into()),
         log_level: Some("debug".into()),
         log_format: Some(LogFormat::Json),
@@ -120,7 +122,7 @@ keep_bytes: 16 MB
     let expected = "\
 /etc/orch/worker.yaml:1: server: \"https://orch\" names no port: write it like http://127.0.0.1:50051 or https://orch.example.org:50051
 /etc/orch/worker.yaml:2: slots: must be a whole number from 1
-/etc/orch/worker.yaml:3: nmae: is not a key here; there are: log, tls, server, name, slots, kinds, labels, resources, time_limit, idle_timeout, grace, flush, keep_bytes, give_up_after, token_file
+/etc/orch/worker.yaml:3: nmae: is not a key here; there are: log, tls, server, name, slots, kinds, labels, resources, time_limit, idle_timeout, grace, flush, keep_bytes, give_up_after, token_file, otlp_endpoint
 /etc/orch/worker.yaml:4: grace: \"soon\" is not a length of time: write it like 30s, 10m or 1h 30m
 /etc/orch/worker.yaml:6: kinds.a b: kind \"a b\" is not a name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - / and start with a letter or digit
 /etc/orch/worker.yaml:8: kinds.thumbs.argv: is missing: name the program and its arguments, like [python3, x.py]
