@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod contract;
+pub mod demand;
 pub mod digest;
 pub mod explain;
 pub mod id;

@@ -6,10 +6,14 @@ mod schedule {
 }
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use orch_core::access::Queues;
+use orch_core::demand::WorkerPool;
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::limit::{AtLimit, LimitSpec, LimitTarget, Rate};
 use orch_core::record::{ExpiryCause, FailureClass};
+use orch_core::resource::Amount;
 use orch_core::state::{FailureReport, JobFilter};
 use orch_core::time::Span;
 use proptest::prelude::*;
@@ -207,6 +211,26 @@ fn run(driven: &mut Driven, command: Command) {
     }
 }
 
+/// An autoscaler hears of work exactly while a worker that could run everything would get some.
+fn demand_agrees(driven: &mut Driven) {
+    driven.state.refill(driven.now);
+    for offered in [1, 2, 3] {
+        let pool = WorkerPool { kinds: Some(kinds(offered).into_iter().collect()), ..WorkerPool::any() };
+        let demand = driven.state.demand(&pool, driven.now);
+        let next = driven.state.next_job(&kinds(offered), &|_| true);
+        let rated = driven.state.limits().any(|limit| limit.rate.is_some());
+        // Waiting for a token counts as having something to do.
+        assert!(if rated { next.is_none() || demand.ready > 0 } else { next.is_some() == (demand.ready > 0) });
+        let ready: u64 =
+            driven.state.ready_by_kind().filter(|(kind, _)| kinds(offered).contains(kind)).map(|(_, n)| n).sum();
+        assert!(demand.ready <= ready);
+        let leased = driven.state.leases().values().filter_map(|lease| driven.state.job(lease.job));
+        let running = leased.filter(|job| kinds(offered).contains(driven.state.lane(job).1)).count();
+        assert_eq!(demand.running, running as u64);
+        assert_eq!(demand.workers, Amount::whole(demand.ready + demand.running), "each takes a whole worker");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -217,6 +241,7 @@ proptest! {
         let mut driven = Driven::new();
         for command in commands {
             run(&mut driven, command);
+            demand_agrees(&mut driven);
         }
         // What replay makes of the records chooses the same from here on.
         driven.crash();
@@ -311,4 +336,38 @@ fn a_limited_job_never_blocks_others_behind_it() {
     let leased: Vec<JobId> = std::iter::from_fn(|| driven.lease(&kinds(1))).collect();
     assert_eq!(leased, [ids[0], ids[2], ids[3]]);
     assert_eq!(driven.state.holds(ids[1]).unwrap().len(), 1);
+}
+
+#[test]
+fn demand_is_what_could_be_leased_now_all_together() {
+    let mut driven = Driven::new();
+    let on = |q: u8, host: &str| {
+        let mut spec = job(q, 0);
+        spec.keys.insert("host".parse().unwrap(), host.parse().unwrap());
+        spec
+    };
+    driven.submit([vec![on(0, "a"); 5], vec![on(1, "a"); 5], vec![on(1, "b"); 5], vec![job(2, 0); 5]].concat());
+    let ready = |driven: &Driven, pool: &WorkerPool| driven.state.demand(pool, driven.now).ready;
+    let any = WorkerPool::any();
+    assert_eq!(ready(&driven, &any), 20);
+    // Three of host a, whoever's they are; three of host b; two of queue 2.
+    let decision = driven.state.set_limit(&LimitSpec::max("host=*".parse().unwrap(), 3));
+    driven.record(decision);
+    driven.define(2, None, Some(2));
+    assert_eq!(ready(&driven, &any), 8);
+    let of_zero = WorkerPool { queues: Queues::Only(Arc::new([queue(0)].into())), ..any.clone() };
+    assert_eq!(ready(&driven, &of_zero), 3);
+    let granted = std::iter::from_fn(|| driven.lease(&kinds(1))).count();
+    assert_eq!(granted, 8);
+    let demand = driven.state.demand(&any, driven.now);
+    assert_eq!((demand.ready, demand.running, demand.is_active()), (0, 8, true));
+    // A pause holds back what is ready, and nothing that runs.
+    let decision = driven.state.unset_limit(&"host=*".parse().unwrap()).unwrap();
+    driven.record(decision);
+    assert_eq!(ready(&driven, &any), 9);
+    let decision = driven.state.pause(&queue(1), "why").unwrap();
+    driven.record(decision);
+    let (zero, all) = (driven.state.demand(&of_zero, driven.now), driven.state.demand(&any, driven.now));
+    assert_eq!(all.ready, zero.ready, "of queue 2 as many run as may");
+    assert_eq!(all.running, 8);
 }

@@ -12,6 +12,7 @@ mod access;
 mod admit;
 mod apply;
 mod control;
+mod demand;
 mod explain;
 mod export;
 mod job;

@@ -15,6 +15,7 @@
 
 mod bucket;
 mod classes;
+mod demand;
 mod fair;
 mod limits;
 mod slots;
@@ -73,6 +74,14 @@ impl QueueEntry {
 
     fn full(&self) -> bool {
         self.max_running.is_some_and(|max| self.running >= u64::from(max))
+    }
+
+    /// How many more of its jobs may start.
+    fn room(&self) -> u64 {
+        if self.paused {
+            return 0;
+        }
+        self.max_running.map_or(u64::MAX, |max| u64::from(max).saturating_sub(self.running))
     }
 }
 
