@@ -1,11 +1,12 @@
-//! Generates the orch.v1 types and services, and the descriptor set that reflection serves.
+//! Generates the types and services of orch.v1 and of KEDA's external scaler, and the descriptor set of both.
 
 use std::path::PathBuf;
 
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["orch/v1/types.proto", "orch/v1/worker.proto", "orch/v1/admin.proto"];
+    let files =
+        ["orch/v1/types.proto", "orch/v1/worker.proto", "orch/v1/admin.proto", "externalscaler/externalscaler.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -27,6 +27,7 @@ use orch_core::time::Span;
 use orch_ledger::disk::real::RealDir;
 use orch_ledger::{OpenError, OpenOptions, RecoveryReport};
 use orch_proto::DESCRIPTORS;
+use orch_proto::externalscaler::external_scaler_server::ExternalScalerServer;
 use orch_proto::v1::admin_service_server::AdminServiceServer;
 use orch_proto::v1::worker_service_server::WorkerServiceServer;
 use orch_telemetry::{Exporter, Origin};
@@ -42,6 +43,7 @@ use crate::engine::commands::admin::WaitJobs;
 use crate::engine::rollback;
 use crate::engine::{self, Clock, Engine, EngineThread, Fatal, Handle, OpenedEngine};
 use crate::grpc::admin::{About, Admin};
+use crate::grpc::scaler::Scaler;
 use crate::grpc::worker::Workers;
 use crate::http::{self, Sources};
 use crate::index::{Follower, FollowerOptions, LedgerSource, directory};
@@ -151,9 +153,12 @@ pub struct Running {
     stopping: CancellationToken,
 }
 
-/// What else is served, besides the services of `orch.v1`.
+/// What else is served, besides the services of our own descriptors.
 const HEALTH: &[u8] = tonic_health::pb::FILE_DESCRIPTOR_SET;
 const REFLECTION: &[u8] = tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET;
+
+/// A trigger's metadata are a few words.
+const MAX_TRIGGER_BYTES: usize = 64 << 10;
 
 /// What connections get to carry the last answers.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -222,6 +227,7 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let sampling = about.config.telemetry.as_ref().map(|telemetry| telemetry.sampling);
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after, keys);
     let workers = workers.traced(sampling);
+    let scaler = Scaler::new(handle.clone(), stopping.clone());
     let standing = health::watch(handle.clone(), stopping.clone()).await;
     let connections = Connections::new(caps(&about.config));
     let sources = Sources {
@@ -233,7 +239,7 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
         auditor: auditor.clone(),
         exporter: tracer.as_ref().map(|tracer| tracer.exporter().clone()),
     };
-    let routes = routes(access, admin, workers, sources).await?;
+    let routes = routes(access, admin, workers, scaler, sources).await?;
     if let Some(certificates) = &certificates {
         certificates::watch(Arc::clone(certificates), stopping.clone());
     }
@@ -409,8 +415,14 @@ fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// What is served on the one port: both services, health, reflection, probes and metrics.
-async fn routes(access: Access, admin: Admin, workers: Workers, sources: Sources) -> Result<Router, StartError> {
+/// What is served on the one port: the services, health, reflection, probes and metrics.
+async fn routes(
+    access: Access,
+    admin: Admin,
+    workers: Workers,
+    scaler: Scaler,
+    sources: Sources,
+) -> Result<Router, StartError> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(HEALTH)
@@ -420,7 +432,8 @@ async fn routes(access: Access, admin: Admin, workers: Workers, sources: Sources
     let grpc = Routes::new(reflection)
         .add_service(health)
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES));
+        .add_service(WorkerServiceServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ExternalScalerServer::new(scaler).max_decoding_message_size(MAX_TRIGGER_BYTES));
     let routes = http::routes(grpc.into_axum_router(), sources);
     Ok(routes.layer(from_fn_with_state(access, authorize)))
 }

@@ -1,7 +1,8 @@
-//! The wire of Orch: package `orch.v1`, generated, and the only place where its types meet the core's.
+//! The wire of Orch: package `orch.v1`, generated, and the only place where its types meet the core's; and KEDA's
+//! external scaler.
 //!
-//! `.proto` files are under `orch/v1`. Everything that comes off the wire becomes a checked core type here, by
-//! `TryFrom`, once; every bad field is named. Nothing outside this crate builds a core value from a wire value.
+//! `.proto` files are under `orch/v1` and `externalscaler`. Everything that comes off the wire becomes a checked core
+//! type here, once; every bad field is named. Nothing outside this crate builds a core value from a wire value.
 
 pub mod convert;
 pub mod credentials;
@@ -13,8 +14,14 @@ pub mod v1 {
     tonic::include_proto!("orch.v1");
 }
 
+/// The generated types and service of KEDA's external scaler.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
+pub mod externalscaler {
+    tonic::include_proto!("externalscaler");
+}
+
 /// The type of the wire's byte strings.
 pub use prost::bytes::Bytes;
 
-/// The descriptor set of `orch.v1`, for gRPC reflection.
+/// The descriptor set of `orch.v1` and of `externalscaler`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/orch_v1.bin"));

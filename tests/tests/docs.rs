@@ -13,7 +13,7 @@ fn documents() -> Vec<PathBuf> {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect::<Vec<_>>()
     };
-    [markdown(root()), markdown(root().join("docs"))].concat()
+    ["", "docs", "helm/orchestrator"].map(|folder| markdown(root().join(folder))).concat()
 }
 
 /// The parts of a text between two marks.

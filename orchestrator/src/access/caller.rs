@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use orch_core::access::{Permission, Queues, Role, Secret, TokenId, Verdict};
 use orch_core::id::{QueueName, TokenName};
+use orch_core::text::one_line;
 use orch_core::time::Timestamp;
 use orch_proto::error::{Reason, WireError};
 use tonic::{Extensions, Status};
@@ -25,6 +26,8 @@ pub enum Identity {
     Token(TokenId, TokenName),
     /// A service account of Kubernetes, with the token that it showed.
     ServiceAccount(Account, Secret),
+    /// Somebody whose certificate was verified, by its subject.
+    Certificate(String),
 }
 
 /// Who calls, among the extensions of every request that is let pass.
@@ -50,6 +53,7 @@ impl Identity {
             Self::Bootstrap => "bootstrap".to_owned(),
             Self::Token(_, name) => format!("token {name}"),
             Self::ServiceAccount(account, _) => format!("service account {account}"),
+            Self::Certificate(subject) => format!("certificate {}", one_line(subject, false)),
         }
     }
 }

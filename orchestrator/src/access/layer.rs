@@ -1,6 +1,5 @@
 //! The layer that every request passes.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,7 +32,7 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(15);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a path that is none needs: to be known, so that strangers learn nothing of what there is.
-static UNKNOWN: Entry = Entry { path: "unknown", need: Need::AnyRole, long: false };
+static UNKNOWN: Entry = Entry { path: "unknown", need: Need::AnyRole, long: false, certificate: false };
 
 /// Who may come in. Cheap to clone.
 #[derive(Clone)]
@@ -75,7 +74,7 @@ impl Access {
         &self,
         headers: &HeaderMap,
         entry: &'static Entry,
-        from: Option<IpAddr>,
+        peer: Option<&Peer>,
     ) -> (Caller, Option<WireError>) {
         let session = headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mode = self.mode();
@@ -84,7 +83,7 @@ impl Access {
             role: None,
             queues: Queues::All,
             expires: None,
-            from,
+            from: peer.map(|peer| peer.address.ip()),
             call: entry.name(),
             session,
             mode,
@@ -95,6 +94,10 @@ impl Access {
         }
         let unknown = |message: &str| Some(WireError::new(Reason::Unauthenticated, message));
         let Some(value) = headers.get(header::AUTHORIZATION) else {
+            if let Some(certificate) = peer.and_then(|peer| peer.certificate.as_ref()).filter(|_| entry.certificate) {
+                caller.identity = Identity::Certificate(certificate.subject.clone());
+                return (caller, None);
+            }
             return (caller, unknown("no token is shown: give one with --token-file FILE, or in ORCH_TOKEN"));
         };
         let Some((_, shown)) =
@@ -151,13 +154,14 @@ impl Access {
     async fn gone(&self, identity: &Identity) -> Option<WireError> {
         let over = |message: String| Some(WireError::new(Reason::Unauthenticated, message));
         match (identity, self.mode()) {
+            // A certificate was verified when its connection was made, and is not looked at again.
+            (_, Mode::Off | Mode::Warn) | (Identity::Bootstrap | Identity::Certificate(_), Mode::Strict) => None,
             (Identity::ServiceAccount(account, token), Mode::Strict) => match self.accounts.as_ref()?.find(token).await
             {
                 // That the API server is away is no reason to end what it let in.
                 Ok(Some(_)) | Err(_) => None,
                 Ok(None) => over(format!("the token of service account {account} was revoked, or its time is over")),
             },
-            (_, Mode::Off | Mode::Warn) | (Identity::Bootstrap, Mode::Strict) => None,
             (Identity::Nobody, Mode::Strict) => over("a token is needed from now on".to_owned()),
             (Identity::Token(id, name), Mode::Strict) if !self.tokens.borrow().is_in_force(*id, now()) => {
                 over(format!("token {name} was revoked, or its time is over"))
@@ -198,8 +202,8 @@ impl Access {
 /// Lets a request pass, with its [`Caller`], or refuses it.
 pub async fn authorize(State(access): State<Access>, mut request: Request, next: Next) -> Response {
     let entry = table::find(request.uri().path()).unwrap_or(&UNKNOWN);
-    let from = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-    let (caller, unknown) = access.caller(request.headers(), entry, from).await;
+    let peer = request.extensions().get::<Peer>().cloned();
+    let (caller, unknown) = access.caller(request.headers(), entry, peer.as_ref()).await;
     if let Some(error) = unknown.or_else(|| caller.lacks(entry.need)) {
         let reason = error.reason.as_str();
         match caller.mode {

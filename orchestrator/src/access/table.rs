@@ -40,23 +40,30 @@ pub struct Entry {
     pub need: Need,
     /// It may stay open for long: it ends when its caller's token does.
     pub long: bool,
+    /// Whoever showed a certificate that was verified may make it, too, without a token: for programs that cannot show one.
+    pub certificate: bool,
 }
 
 const fn needs(path: &'static str, permission: Permission) -> Entry {
-    Entry { path, need: Need::May(permission), long: false }
+    Entry { path, need: Need::May(permission), long: false, certificate: false }
 }
 
 const fn open(path: &'static str) -> Entry {
-    Entry { path, need: Need::Nothing, long: false }
+    Entry { path, need: Need::Nothing, long: false, certificate: false }
 }
 
 const fn any_role(path: &'static str) -> Entry {
-    Entry { path, need: Need::AnyRole, long: false }
+    Entry { path, need: Need::AnyRole, long: false, certificate: false }
 }
 
 impl Entry {
     const fn long(mut self) -> Self {
         self.long = true;
+        self
+    }
+
+    const fn or_certificate(mut self) -> Self {
+        self.certificate = true;
         self
     }
 
@@ -79,6 +86,11 @@ pub const TABLE: &[Entry] = &[
     open("/grpc.health.v1.Health/Check"),
     open("/grpc.health.v1.Health/Watch"),
     any_role("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").long(),
+    needs("/externalscaler.ExternalScaler/IsActive", Permission::View).or_certificate(),
+    needs("/externalscaler.ExternalScaler/StreamIsActive", Permission::View).or_certificate().long(),
+    needs("/externalscaler.ExternalScaler/GetMetricSpec", Permission::View).or_certificate(),
+    needs("/externalscaler.ExternalScaler/GetMetrics", Permission::View).or_certificate(),
+    needs("/externalscaler.ExternalScaler/StreamMetricSpec", Permission::View).or_certificate().long(),
     any_role("/orch.v1.AdminService/WhoAmI"),
     needs("/orch.v1.AdminService/GetJob", Permission::View),
     needs("/orch.v1.AdminService/ListJobs", Permission::View),

@@ -201,7 +201,8 @@ fn the_documented_table_is_the_real_one() {
                 Role::ALL.into_iter().filter(|role| role.may(permission)).map(Role::name).collect()
             }
         };
-        let row = format!("| `{}` | {} |", entry.name(), roles.join(", "));
+        let or = if entry.certificate { "; a verified certificate" } else { "" };
+        let row = format!("| `{}` | {}{or} |", entry.name(), roles.join(", "));
         assert!(documented.contains(&row), "docs/security.md lacks the row\n{row}");
     }
     let rows = documented.lines().filter(|line| line.starts_with("| `") && line.contains('/')).count();

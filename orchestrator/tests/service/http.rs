@@ -136,9 +136,10 @@ fn expressions<'v>(value: &'v serde_json::Value, found: &mut Vec<&'v str>) {
 
 #[test]
 fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
-    let alerts: serde_json::Value = serde_saphyr::from_str(include_str!("../../../monitoring/alerts.yaml")).unwrap();
+    let alerts: serde_json::Value =
+        serde_saphyr::from_str(include_str!("../../../helm/orchestrator/files/alerts.yaml")).unwrap();
     let dashboard: serde_json::Value =
-        serde_json::from_str(include_str!("../../../monitoring/dashboard.json")).unwrap();
+        serde_json::from_str(include_str!("../../../helm/orchestrator/files/dashboard.json")).unwrap();
     let documented = documented();
     for (file, least) in [(&alerts, 9), (&dashboard, 30)] {
         let mut found = Vec::new();

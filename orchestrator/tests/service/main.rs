@@ -13,6 +13,7 @@ mod repaired;
 mod restart;
 mod retries;
 mod rollback;
+mod scaler;
 mod service_accounts;
 mod support;
 mod tls;

@@ -37,6 +37,11 @@ impl Faults {
         self.listed.len() + self.more
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
     /// The field of the first; empty if there is none.
     pub fn first_field(&self) -> &str {
         self.listed.first().map_or("", |fault| &fault.field)
