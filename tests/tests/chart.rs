@@ -142,7 +142,8 @@ fn a_worker_gets_the_time_to_drain() {
 fn explained() -> Vec<(String, Value, String)> {
     let text = fs::read_to_string(chart().join("values.yaml")).unwrap();
     let values: Value = serde_saphyr::from_str(&text).unwrap();
-    let (mut rows, mut path, mut comment): (Vec<(String, Value, String)>, Vec<&str>, Vec<&str>) = Default::default();
+    let mut rows: Vec<(String, Value, String)> = Vec::new();
+    let (mut path, mut comment): (Vec<&str>, Vec<&str>) = Default::default();
     for line in text.lines() {
         let trimmed = line.trim_start();
         if let Some(words) = trimmed.strip_prefix('#') {
