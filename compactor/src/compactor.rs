@@ -197,6 +197,8 @@ impl Compactor {
             | Event::QueuePaused { .. }
             | Event::QueueResumed { .. }
             | Event::JobSubmitted(_)
+            | Event::TaskMade { .. }
+            | Event::ArrayEnded { .. }
             | Event::JobReadied { .. }
             | Event::JobRetried { .. }
             | Event::LegacyImportStarted { .. }

@@ -42,6 +42,17 @@ pub enum Why {
         /// Under which lease.
         lease: LeaseId,
     },
+    /// It is an array: how its tasks stand.
+    Tasks {
+        /// How many there are.
+        tasks: u64,
+        /// Those that wait to be leased for the first time.
+        left: u64,
+        /// Those that were leased and have not ended.
+        open: u64,
+        /// Those that failed for good.
+        failed: u64,
+    },
     /// It failed for good.
     Failed {
         /// How.
@@ -148,6 +159,7 @@ impl Why {
             Self::Delayed { .. } => "delayed",
             Self::RetriesPaused { .. } => "retries_paused",
             Self::Leased { .. } => "leased",
+            Self::Tasks { .. } => "tasks",
             Self::Failed { .. } => "failed",
             Self::Paused { .. } => "queue_paused",
             Self::QueueFull { .. } => "queue_full",
@@ -174,6 +186,9 @@ impl fmt::Display for Why {
             Self::RetriesPaused { reason } if reason.is_empty() => f.write_str("retries are paused"),
             Self::RetriesPaused { reason } => write!(f, "retries are paused: {reason}"),
             Self::Leased { worker, lease } => write!(f, "it runs on worker {worker}, under lease {lease}"),
+            Self::Tasks { tasks, left, open, failed } => {
+                write!(f, "of its {tasks} tasks {left} wait, {open} are under way and {failed} failed")
+            }
             Self::Failed { class } => {
                 let class = serde_json::to_string(class).unwrap_or_default();
                 write!(f, "it failed for good ({}): put it back with `orchctl retry-failed`", class.trim_matches('"'))
@@ -237,7 +252,13 @@ const MAX_LISTED: usize = 100;
 /// Why a job does not run, or that it does. None if it is neither open nor failed: it is done, cancelled or unknown.
 pub fn job<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Option<Vec<Why>> {
     let job = state.job(id)?;
-    Some(match &job.state {
+    let tasks = state.array(id).map(|array| Why::Tasks {
+        tasks: array.tasks(),
+        left: array.left,
+        open: array.open(),
+        failed: array.failed,
+    });
+    let why = match &job.state {
         JobState::Blocked { waiting_on } => {
             vec![Why::Blocked { on: waiting_on.iter().copied().take(MAX_LISTED).collect() }]
         }
@@ -251,8 +272,10 @@ pub fn job<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Opt
             Some(held) => vec![Why::Leased { worker: held.worker.clone(), lease: *lease }],
             None => Vec::new(),
         },
+        JobState::Running => Vec::new(),
         JobState::Ready => ready(state, liveness, id, now),
-    })
+    };
+    Some(tasks.into_iter().chain(why).collect())
 }
 
 fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<Why> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::array::ArraySpec;
 use crate::digest::Digest;
 use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::json::{self, JsonError};
@@ -151,6 +152,9 @@ pub struct JobSpec {
     /// For how long the key stands for this job.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unique: Unique,
+    /// The tasks that it stands for, if it is an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<ArraySpec>,
 }
 
 impl JobSpec {
@@ -177,6 +181,7 @@ impl JobSpec {
             on_dependency_failure: OnDependencyFailure::default(),
             idempotency_key: None,
             unique: Unique::default(),
+            array: None,
         }
     }
 

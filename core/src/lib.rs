@@ -6,9 +6,10 @@
 //!
 //! Where to look: [`record`] lists every event of the ledger; [`state`] folds them ([`state::State::apply`]) and
 //! decides what happens next; [`contract`] judges candidates; [`job`] and [`queue`] are what users submit; [`access`] is
-//! who may do what.
+//! who may do what; [`array`] is one job for a million.
 
 pub mod access;
+pub mod array;
 pub mod contract;
 pub mod demand;
 pub mod digest;

@@ -84,6 +84,27 @@ pub enum Event {
     ContractRegistered(Box<ContractSpec>),
     /// A job was submitted. Its id is this record's seq.
     JobSubmitted(Box<JobSubmitted>),
+    /// A task of an array became a job, to be leased at once. Its id is this record's seq.
+    TaskMade {
+        /// The array.
+        array: JobId,
+        /// The task's number.
+        index: i64,
+    },
+    /// Every task of an array has ended: each is done, failed for good or cancelled. The array is done if all are, failed if
+    /// one failed, and cancelled otherwise.
+    ArrayEnded {
+        /// The array.
+        array: JobId,
+        /// Tasks that are done.
+        done: u64,
+        /// Tasks that failed for good.
+        #[serde(default, skip_serializing_if = "none")]
+        failed: u64,
+        /// Tasks that were cancelled.
+        #[serde(default, skip_serializing_if = "none")]
+        cancelled: u64,
+    },
     /// A job waits for other jobs, or for a time, no longer.
     JobReadied {
         /// The job.
@@ -281,7 +302,10 @@ impl Event {
             | Self::WorkerSetAside { .. }
             | Self::WorkerResumed { .. }
             | Self::RetriesPaused { .. }
-            | Self::RetriesResumed {} => 1,
+            | Self::RetriesResumed {}
+            // And only one with arrays these.
+            | Self::TaskMade { .. }
+            | Self::ArrayEnded { .. } => 1,
             Self::LedgerRepaired { .. } => 2,
         }
     }
@@ -297,6 +321,8 @@ impl Event {
             Self::QueueResumed { .. } => "queue_resumed",
             Self::ContractRegistered(_) => "contract_registered",
             Self::JobSubmitted(_) => "job_submitted",
+            Self::TaskMade { .. } => "task_made",
+            Self::ArrayEnded { .. } => "array_ended",
             Self::JobReadied { .. } => "job_readied",
             Self::LeaseGranted { .. } => "lease_granted",
             Self::LeaseReleased { .. } => "lease_released",
@@ -479,4 +505,10 @@ fn is_false(flag: &bool) -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+// serde's skip_serializing_if passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn none(count: &u64) -> bool {
+    *count == 0
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::array::Task;
 use crate::id::{JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
 use crate::record::{CancelCause, Event, ExpiryCause, FailureClass, Next, Origin, Record};
 use crate::state::OpenState;
@@ -22,6 +23,8 @@ pub enum JobPhase {
     Delayed,
     /// A worker has it.
     Leased,
+    /// An array of which every task was leased: some have not ended.
+    Running,
     /// It is done.
     Done,
     /// It failed for good, until a person retries it.
@@ -37,7 +40,42 @@ impl From<OpenState> for JobPhase {
             OpenState::Ready => Self::Ready,
             OpenState::Delayed => Self::Delayed,
             OpenState::Leased => Self::Leased,
+            OpenState::Running => Self::Running,
             OpenState::Failed => Self::Failed,
+        }
+    }
+}
+
+/// How the tasks of an array stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    /// Not leased yet.
+    pub left: u64,
+    /// Leased, and not ended since.
+    pub open: u64,
+    /// Done.
+    pub done: u64,
+    /// Failed for good.
+    pub failed: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+}
+
+impl TaskCounts {
+    /// How many there are.
+    pub const fn tasks(&self) -> u64 {
+        self.left + self.open + self.done + self.failed + self.cancelled
+    }
+
+    /// The count of a task that was made and is in this phase.
+    const fn of(&mut self, phase: JobPhase) -> &mut u64 {
+        match phase {
+            JobPhase::Blocked | JobPhase::Ready | JobPhase::Delayed | JobPhase::Leased | JobPhase::Running => {
+                &mut self.open
+            }
+            JobPhase::Done => &mut self.done,
+            JobPhase::Failed => &mut self.failed,
+            JobPhase::Cancelled => &mut self.cancelled,
         }
     }
 }
@@ -83,16 +121,22 @@ pub struct JobSummary {
     pub message: String,
     /// The last record that speaks of it.
     pub last_seq: Seq,
+    /// How its tasks stand, if it is an array. Its attempts and candidates are those of its tasks together.
+    pub tasks: Option<TaskCounts>,
+    /// Which task of which array it is, if it is one.
+    pub task: Option<Task>,
 }
 
-/// The job that a record speaks of. Accepted candidates name theirs too.
+/// The job that a record speaks of. Accepted candidates name theirs too. What is said of a task concerns its array, too:
+/// see [`JobSummary::follow`].
 pub fn job_of(record: &Record) -> Option<JobId> {
     let of_origin = |origin: &Origin| match origin {
         Origin::Lease { job, .. } => Some(*job),
         Origin::Legacy { .. } => None,
     };
     match &record.event {
-        Event::JobSubmitted(_) => Some(JobId(record.seq)),
+        Event::JobSubmitted(_) | Event::TaskMade { .. } => Some(JobId(record.seq)),
+        Event::ArrayEnded { array, .. } => Some(*array),
         Event::JobReadied { job, .. }
         | Event::LeaseGranted { job, .. }
         | Event::LeaseReleased { job, .. }
@@ -126,7 +170,7 @@ pub fn job_of(record: &Record) -> Option<JobId> {
 }
 
 impl JobSummary {
-    /// The summary that a submit begins; None for any other record.
+    /// The summary that a submit begins; None for any other record, also for those of tasks, which need their array's.
     pub fn begin(record: &Record) -> Option<Self> {
         let Event::JobSubmitted(submitted) = &record.event else { return None };
         let (phase, not_before) = match submitted.not_before {
@@ -154,7 +198,59 @@ impl JobSummary {
             class: None,
             message: String::new(),
             last_seq: record.seq,
+            tasks: submitted
+                .spec
+                .array
+                .as_ref()
+                .map(|array| TaskCounts { left: array.tasks.len(), ..TaskCounts::default() }),
+            task: None,
         })
+    }
+
+    /// The summary of a task that was made, given its array's; None for any other record.
+    pub fn begin_task(array: &Self, record: &Record) -> Option<Self> {
+        let Event::TaskMade { array: id, index } = &record.event else { return None };
+        Some(Self {
+            phase: JobPhase::Ready,
+            not_before: None,
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            changed_at: record.at,
+            worker: None,
+            lease: None,
+            accepted: 0,
+            duplicates: 0,
+            rejected: 0,
+            class: None,
+            message: String::new(),
+            last_seq: record.seq,
+            tasks: None,
+            task: Some(Task { array: *id, index: *index }),
+            ..array.clone()
+        })
+    }
+
+    /// Takes into account what became of one of its tasks; `before` is None if it was made just now.
+    pub fn follow(&mut self, before: Option<&Self>, after: &Self) {
+        let Some(tasks) = &mut self.tasks else { return };
+        let from = match before {
+            Some(before) => tasks.of(before.phase),
+            None => &mut tasks.left,
+        };
+        *from = from.saturating_sub(1);
+        *tasks.of(after.phase) += 1;
+        if before.is_none() && tasks.left == 0 {
+            self.phase = JobPhase::Running;
+        }
+        if before.map(|before| before.phase) != Some(after.phase) {
+            self.changed_at = after.changed_at;
+        }
+        let more = |now: u64, of: fn(&Self) -> u64| now + of(after).saturating_sub(before.map_or(0, of));
+        self.attempts += after.attempts.saturating_sub(before.map_or(0, |before| before.attempts));
+        self.accepted = more(self.accepted, |summary| summary.accepted);
+        self.duplicates = more(self.duplicates, |summary| summary.duplicates);
+        self.rejected = more(self.rejected, |summary| summary.rejected);
     }
 
     /// Takes a later record that speaks of this job into account.
@@ -201,14 +297,38 @@ impl JobSummary {
                     CancelCause::Limit(limit) => format!("limit {limit} was reached: newer jobs took its place"),
                     CancelCause::QueueTimeout(span) => format!("no worker took it for {span}, its queue_timeout"),
                 };
+                if let Some(tasks) = &mut self.tasks {
+                    tasks.cancelled += std::mem::take(&mut tasks.left);
+                }
                 self.enter(JobPhase::Cancelled, None, record);
             }
             Event::JobRetried { .. } => {
                 self.failures = 0;
                 self.crashes = 0;
-                self.enter(JobPhase::Ready, None, record);
+                let phase = if self.tasks.is_some() { JobPhase::Running } else { JobPhase::Ready };
+                self.enter(phase, None, record);
+            }
+            Event::ArrayEnded { failed, cancelled, .. } => {
+                let phase = match (failed, cancelled) {
+                    (0, 0) => JobPhase::Done,
+                    (0, _) => JobPhase::Cancelled,
+                    (_, _) => JobPhase::Failed,
+                };
+                self.message = match phase {
+                    JobPhase::Failed => format!("{failed} of its tasks failed"),
+                    JobPhase::Cancelled => format!("{cancelled} of its tasks were cancelled"),
+                    JobPhase::Blocked
+                    | JobPhase::Ready
+                    | JobPhase::Delayed
+                    | JobPhase::Leased
+                    | JobPhase::Running
+                    | JobPhase::Done => String::new(),
+                };
+                self.class = (*failed > 0).then_some(FailureClass::Error);
+                self.enter(phase, None, record);
             }
             Event::JobSubmitted(_)
+            | Event::TaskMade { .. }
             | Event::CandidateAccepted(_)
             | Event::SegmentOpened { .. }
             | Event::SegmentSealed {}

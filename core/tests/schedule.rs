@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orch_core::access::Queues;
+use orch_core::array::{ArraySpec, Tasks};
 use orch_core::demand::WorkerPool;
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::limit::{AtLimit, LimitSpec, LimitTarget, Rate};
@@ -30,6 +31,7 @@ enum Command {
         gpu: u32,
         needs: u8,
         count: u8,
+        tasks: u8,
     },
     Lease {
         worker: u8,
@@ -84,22 +86,22 @@ const NEEDS: [&str; 9] = [
     r#"{"mem":"2.0001"}"#,
 ];
 
-const ABOUT: [&str; 8] =
-    ["running", "host=*", "host=h0", "host=h1", "resolver=*", "resolver=r0", "gpu_slots", "resolver=r1"];
+const ABOUT: [&str; 9] =
+    ["running", "host=*", "host=h0", "host=h1", "resolver=*", "resolver=r0", "gpu_slots", "resolver=r1", "array=*"];
 
 fn command() -> impl Strategy<Value = Command> {
-    let limit = (0..8u8, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..2_000u64, 1..4u32)), 0..8u8);
+    let limit = (0..9u8, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..2_000u64, 1..4u32)), 0..8u8);
     prop_oneof![
-        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 0..14u8, 1..4u8).prop_map(
-            |(queue, kind, priority, host, resolver, gpu, needs, count)| {
-                Command::Submit { queue, kind, priority, host, resolver, gpu, needs, count }
+        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 0..14u8, 1..4u8, 0..9u8).prop_map(
+            |(queue, kind, priority, host, resolver, gpu, needs, count, tasks)| {
+                Command::Submit { queue, kind, priority, host, resolver, gpu, needs, count, tasks }
             }
         ),
         8 => (0..4u8, 1..4u8, 1..4u8).prop_map(|(worker, kinds, count)| Command::Lease { worker, kinds, count }),
         6 => (any::<u8>(), 0..5u8).prop_map(|(pick, how)| Command::End { pick, how }),
         1 => any::<u8>().prop_map(|pick| Command::Cancel { pick }),
         3 => limit.prop_map(|(about, max, rate, at_limit)| Command::Limit { about, max, rate, at_limit }),
-        1 => (0..8u8).prop_map(|about| Command::Unlimit { about }),
+        1 => (0..9u8).prop_map(|about| Command::Unlimit { about }),
         1 => (0..3u8, any::<bool>()).prop_map(|(queue, pause)| Command::Pause { queue, pause }),
         1 => (0..3u8, 1..5u32, prop::option::of(1..3u32))
             .prop_map(|(queue, weight, max_running)| Command::Define { queue, weight: weight * 50, max_running }),
@@ -112,7 +114,7 @@ fn command() -> impl Strategy<Value = Command> {
 
 fn run(driven: &mut Driven, command: Command) {
     match command {
-        Command::Submit { queue: q, kind, priority, host, resolver, gpu, needs, count } => {
+        Command::Submit { queue: q, kind, priority, host, resolver, gpu, needs, count, tasks } => {
             let mut spec = job(q, kind);
             spec.priority = priority;
             spec.keys.extend(host.map(|n| ("host".parse().unwrap(), format!("h{n}").parse().unwrap())));
@@ -125,6 +127,12 @@ fn run(driven: &mut Driven, command: Command) {
                 if needs % 3 == 0 && kind == 1 {
                     spec.labels.insert("zone".into(), "a".into());
                 }
+            }
+            // An array of up to three tasks, of which some run one at a time.
+            let one_at_a_time = tasks == 8;
+            if let tasks @ 1.. = tasks.saturating_sub(5) {
+                let array = ArraySpec::new(Tasks::range(0, i64::from(tasks) - 1, 1).unwrap());
+                spec.array = Some(ArraySpec { max_running: one_at_a_time.then_some(1), ..array });
             }
             driven.submit(vec![spec; usize::from(count)]);
         }

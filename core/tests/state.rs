@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use orch_core::array::{ArraySpec, Tasks};
 use orch_core::contract::{Contract, ContractSpec, Screen};
 use orch_core::id::{JobId, LeaseId, QueueName, Seq, WorkerId};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
@@ -10,7 +11,7 @@ use orch_core::policy::RetryPatch;
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, ExpiryCause, FailureClass, Record};
 use orch_core::state::{
-    CompleteAnswer, Decision, FailureReport, JobFilter, JobState, Judged, LeaseRequest, ResultsRefusal, State,
+    CompleteAnswer, Decision, FailureReport, Job, JobFilter, JobState, Judged, LeaseRequest, ResultsRefusal, State,
     Submission, Verdict,
 };
 use orch_core::summary::{JobPhase, JobSummary, job_of};
@@ -51,6 +52,8 @@ struct Driven {
     state: State,
     records: Vec<Record>,
     summaries: BTreeMap<JobId, JobSummary>,
+    /// The tasks of each array that were made.
+    made: BTreeMap<JobId, Vec<i64>>,
     now: Timestamp,
     screen: Screen,
 }
@@ -63,6 +66,7 @@ impl Driven {
             state: State::default(),
             records: Vec::new(),
             summaries: BTreeMap::new(),
+            made: BTreeMap::new(),
             now: Timestamp(1_000_000),
             screen: screen(contract(true)),
         };
@@ -85,16 +89,44 @@ impl Driven {
             let record = Record { seq, at: self.now, event };
             self.state.apply(&record).unwrap();
             if let Some(job) = job_of(&record) {
-                match JobSummary::begin(&record) {
-                    Some(summary) => drop(self.summaries.insert(job, summary)),
-                    None => self.summaries.get_mut(&job).unwrap().take(&record),
-                }
+                self.summarise(job, &record);
             }
+            self.note_task(&record);
             self.records.push(record);
             // Between a batch's judgement and its candidates the counts are on their way.
             self.check();
         }
         decision.answer
+    }
+
+    fn summarise(&mut self, job: JobId, record: &Record) {
+        let before = self.summaries.get(&job).cloned();
+        let after = if let Event::TaskMade { array, .. } = &record.event {
+            JobSummary::begin_task(&self.summaries[array], record).unwrap()
+        } else if let Some(summary) = JobSummary::begin(record) {
+            summary
+        } else {
+            let mut after = before.clone().unwrap();
+            after.take(record);
+            after
+        };
+        if let Some(task) = after.task {
+            self.summaries.get_mut(&task.array).unwrap().follow(before.as_ref(), &after);
+        }
+        self.summaries.insert(job, after);
+    }
+
+    /// Each task of an array is made once, in order, and leased by the record behind it.
+    fn note_task(&mut self, record: &Record) {
+        if let Some(Event::TaskMade { .. }) = self.records.last().map(|last| &last.event) {
+            let made = JobId(self.records.last().unwrap().seq);
+            assert!(matches!(&record.event, Event::LeaseGranted { job, attempt: 1, .. } if *job == made));
+        }
+        if let Event::TaskMade { array, index } = &record.event {
+            let made = self.made.entry(*array).or_default();
+            assert!(made.last().is_none_or(|last| last < index), "tasks are made in order, each once");
+            made.push(*index);
+        }
     }
 
     /// What must hold after every event.
@@ -113,7 +145,14 @@ impl Driven {
         assert_eq!(leased.len(), state.leases().len(), "a lease without its job, or two leases of one job");
         let mut phases = BTreeMap::new();
         for (id, summary) in &self.summaries {
-            *phases.entry(summary.phase).or_insert(0) += 1;
+            // An array counts for the tasks that were not made; of one that was cancelled they were cancelled with it.
+            let weight = match (&summary.tasks, summary.phase) {
+                (None, _) => 1,
+                (Some(tasks), JobPhase::Cancelled) => tasks.tasks() - self.made.get(id).map_or(0, |m| m.len() as u64),
+                (Some(tasks), _) => tasks.left,
+            };
+            *phases.entry(summary.phase).or_insert(0) += weight;
+            self.check_array(*id, summary);
             let live = state.job(*id).map(|job| phase(&job.state));
             let expected = match summary.phase {
                 JobPhase::Done | JobPhase::Cancelled => None,
@@ -132,15 +171,46 @@ impl Driven {
         assert_eq!(counts.delayed, count(JobPhase::Delayed));
     }
 
-    /// The ready jobs that do not wait for ever, and until when each does.
+    /// The ready jobs that do not wait for ever, and until when each does. An array waits for its first task only.
     fn waits(&self) -> impl Iterator<Item = (JobId, Timestamp)> {
+        let begun = |id: &JobId| self.made.contains_key(id);
         let ready = self.summaries.iter().filter(|(_, summary)| summary.phase == JobPhase::Ready);
-        ready.filter_map(|(id, summary)| {
-            let waits = self.state.job(*id).and_then(|job| self.state.queue_timeout(job));
+        ready.filter_map(move |(id, summary)| {
+            let waits = self.state.job(*id).and_then(|job| self.state.queue_timeout(job)).filter(|_| !begun(id));
             let until = waits.map(|wait| summary.changed_at.plus(wait));
             assert_eq!(self.state.waits_until(*id), until);
             until.map(|until| (*id, until))
         })
+    }
+
+    /// An array's counts are those of its tasks, in the state and in its summary.
+    fn check_array(&self, id: JobId, summary: &JobSummary) {
+        assert_eq!(self.state.array(id).is_some(), summary.tasks.is_some() && self.state.job(id).is_some());
+        let Some(tasks) = summary.tasks else { return };
+        let of_array = self.summaries.values().filter(|other| other.task.is_some_and(|task| task.array == id));
+        let mut counts = [0; 4];
+        for task in of_array {
+            counts[match task.phase {
+                JobPhase::Done => 1,
+                JobPhase::Failed => 2,
+                JobPhase::Cancelled => 3,
+                _ => 0,
+            }] += 1;
+        }
+        if summary.phase != JobPhase::Cancelled {
+            assert_eq!([tasks.open, tasks.done, tasks.failed, tasks.cancelled], counts, "array {id}");
+        }
+        if let Some(array) = self.state.array(id) {
+            assert_eq!([array.open(), array.done, array.failed, array.cancelled], counts, "array {id}");
+            assert_eq!((array.left, array.tasks()), (tasks.left, tasks.tasks()));
+            let made = array.held().iter().map(|task| self.state.task(*task).unwrap());
+            assert!(made.into_iter().all(|task| task.array == id && self.made[&id].contains(&task.index)));
+        }
+        // As long as a task is open, or left to make, it is too.
+        if counts[0] + tasks.left > 0 {
+            let open = [JobPhase::Blocked, JobPhase::Ready, JobPhase::Delayed, JobPhase::Running];
+            assert!(open.contains(&summary.phase), "array {id} is over before its tasks");
+        }
     }
 
     fn judged(&self, values: &[i32], queue: &str) -> Vec<Judged> {
@@ -151,27 +221,61 @@ impl Driven {
     }
 }
 
+fn is_leased(job: &Job) -> bool {
+    matches!(job.state, JobState::Leased { .. })
+}
+
 fn phase(state: &JobState) -> JobPhase {
     match state {
         JobState::Blocked { .. } => JobPhase::Blocked,
         JobState::Ready => JobPhase::Ready,
         JobState::Delayed { .. } => JobPhase::Delayed,
         JobState::Leased { .. } => JobPhase::Leased,
+        JobState::Running => JobPhase::Running,
         JobState::Failed { .. } => JobPhase::Failed,
     }
 }
 
 #[derive(Clone, Debug)]
 enum Command {
-    Submit { counted: bool, jobs: u8, chain: bool, go_on: bool, delay: bool, key: Option<(u8, u8)>, wait: bool },
-    Lease { worker: u8, max: u8 },
-    Batch { pick: u8, worker: u8, values: Vec<i32> },
-    Resend { pick: u8 },
-    Complete { pick: u8 },
-    Fail { pick: u8, class: u8 },
-    Release { pick: u8 },
-    Expire { pick: u8 },
-    Cancel { pick: u8 },
+    Submit {
+        counted: bool,
+        jobs: u8,
+        chain: bool,
+        go_on: bool,
+        delay: bool,
+        key: Option<(u8, u8)>,
+        wait: bool,
+        tasks: [u8; 2],
+    },
+    Lease {
+        worker: u8,
+        max: u8,
+    },
+    Batch {
+        pick: u8,
+        worker: u8,
+        values: Vec<i32>,
+    },
+    Resend {
+        pick: u8,
+    },
+    Complete {
+        pick: u8,
+    },
+    Fail {
+        pick: u8,
+        class: u8,
+    },
+    Release {
+        pick: u8,
+    },
+    Expire {
+        pick: u8,
+    },
+    Cancel {
+        pick: u8,
+    },
     RetryFailed,
     Pause(bool),
     Pass(u16),
@@ -180,9 +284,12 @@ enum Command {
 fn command() -> impl Strategy<Value = Command> {
     let values = prop::collection::vec(-40..40i32, 0..4);
     prop_oneof![
-        3 => (any::<bool>(), 1..4u8, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of((0..4u8, 0..3u8)), any::<bool>())
-            .prop_map(|(counted, jobs, chain, go_on, delay, key, wait)| {
-                Command::Submit { counted, jobs, chain, go_on, delay, key, wait }
+        3 => (
+            any::<bool>(), 1..4u8, any::<bool>(), any::<bool>(), any::<bool>(), prop::option::of((0..4u8, 0..3u8)), any::<bool>(),
+            [0..5u8, 0..3u8],
+        )
+            .prop_map(|(counted, jobs, chain, go_on, delay, key, wait, tasks)| {
+                Command::Submit { counted, jobs, chain, go_on, delay, key, wait, tasks }
             }),
         4 => (0..3u8, 1..4u8).prop_map(|(worker, max)| Command::Lease { worker, max }),
         6 => (any::<u8>(), 0..3u8, values).prop_map(|(pick, worker, values)| Command::Batch { pick, worker, values }),
@@ -216,7 +323,7 @@ impl Sent {
         let open = |job: &JobId| {
             matches!(
                 driven.summaries[job].phase,
-                JobPhase::Blocked | JobPhase::Ready | JobPhase::Delayed | JobPhase::Leased
+                JobPhase::Blocked | JobPhase::Ready | JobPhase::Delayed | JobPhase::Leased | JobPhase::Running
             )
         };
         let stands = |(job, spec, at): &&(JobId, JobSpec, Timestamp)| match spec.unique {
@@ -250,7 +357,7 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
     let lease = |pick: u8| leases.get(usize::from(pick) % leases.len().max(1)).copied();
     let holder = |driven: &Driven, lease: LeaseId| driven.state.leases()[&lease].worker.clone();
     match command {
-        Command::Submit { counted, jobs, chain, go_on, delay, key, wait } => {
+        Command::Submit { counted, jobs, chain, go_on, delay, key, wait, tasks: [tasks, max] } => {
             let queue = if counted { "counted" } else { "plain" };
             let mut specs = Vec::new();
             for n in 0..jobs {
@@ -268,6 +375,12 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
                     spec.unique = [Unique::Forever, Unique::UntilDone, Unique::For(Span(40_000))][usize::from(unique)];
                 }
                 spec.queue_timeout = wait.then_some(Span(30_000));
+                // Every other job is an array, if any is.
+                if n % 2 == 0 && tasks > 0 {
+                    let tasks = Tasks::range(-1, i64::from(tasks) * 3, 3).unwrap();
+                    let max_running = Some(u32::from(max)).filter(|max| *max > 0);
+                    spec.array = Some(ArraySpec { max_running, ..ArraySpec::new(tasks) });
+                }
                 specs.push(spec);
             }
             let submission = Submission { jobs: specs, ..Submission::default() };
@@ -294,6 +407,16 @@ fn run(driven: &mut Driven, sent: &mut Sent, command: Command) {
                 let last = driven.state.leases().keys().next_back().copied();
                 let decision = driven.state.lease(&request, &mut |_| Payload::parse(b"{\"count\":2}").unwrap());
                 let Some(granted) = driven.record(decision) else { break };
+                if let Some(task) = granted.task {
+                    if granted.attempt == 1 {
+                        assert_eq!(granted.payload.value()["task"], task.index, "the payload says which task it is");
+                    }
+                    assert_eq!(driven.state.task(granted.job), Some(task));
+                    let array = &driven.state.array(task.array).unwrap();
+                    let running = array.held().iter().filter(|id| driven.state.job(**id).is_some_and(is_leased));
+                    let max = array.spec.max_running;
+                    assert!(max.is_none_or(|max| running.count() <= max as usize), "too many tasks run");
+                }
                 assert!(Some(granted.lease) > last, "lease ids grow");
                 assert_eq!(holder(driven, granted.lease), request.worker);
             }

@@ -286,6 +286,11 @@ fn job(random: &mut Random) -> v1::JobSpec {
                 false => v1::unique::Until::PeriodMs(number(random)),
             }),
         }),
+        array: (random.below(6) == 0).then(|| v1::ArraySpec {
+            tasks: ["1-3", "1-9:4", "-2--1,5", "1-1000000", "7", "3-1", "1-4,2"][random.below(7)].into(),
+            r#as: [&["n"][..], &["a", "b"], &[], &[]][random.below(4)].iter().map(|name| (*name).to_owned()).collect(),
+            max_running: random.flip().then(|| small(random)),
+        }),
     }
 }
 

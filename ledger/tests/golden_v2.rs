@@ -21,9 +21,10 @@ use orch_ledger::{Ledger, OpenOptions, Position, Tail};
 use support::{T0, open_with, options, paused};
 
 /// The chain link of its last batch.
-const LAST_CHAIN: &str = "b86e18c4c78cd5e8ca16279041f63bb4ba4317a489d6c99c3ed5e7c73bdc0cf2";
+const LAST_CHAIN: &str = "057f04d9e3ffab862631c45d9fed48f4f4b3c5983b3a8f7ba9cca78cf94972d9";
 
-/// Events and fields that the golden ledger of format 1 lacks, in batches. `$1` is the first job, token or lease of these.
+/// Events and fields that the golden ledger of format 1 lacks, in batches. `$1` is the first job, token or lease
+/// of these.
 const LATER: &[&[&str]] = &[
     &[
         r#"{"queue_defined":{"queue":"train","kind":"command","weight":300,"max_running":2}}"#,
@@ -60,6 +61,16 @@ const LATER: &[&[&str]] = &[
         r#"{"job_submitted":{"spec":{"queue":"timely","payload":{"n":3},"queue_timeout":"10m","idempotency_key":"k-2","unique":"until_done"},"kind":"command"}}"#,
         r#"{"job_cancelled":{"job":$5,"cause":{"queue_timeout":"10m"}}}"#,
         r#"{"job_submitted":{"spec":{"queue":"timely","payload":{"n":4},"idempotency_key":"k-2","unique":"1day"},"kind":"command"}}"#,
+    ],
+    &[
+        r#"{"job_submitted":{"spec":{"queue":"train","payload":{"x":1},"array":{"tasks":"3","as":"n","max_running":2}},"kind":"command"}}"#,
+        r#"{"limit_set":{"limit":"array=$7","max":2}}"#,
+    ],
+    &[r#"{"task_made":{"array":$7,"index":3}}"#, r#"{"lease_granted":{"job":$8,"attempt":1,"worker":"w"}}"#],
+    &[
+        r#"{"job_completed":{"job":$8,"lease":$9}}"#,
+        r#"{"array_ended":{"array":$7,"done":1}}"#,
+        r#"{"limit_unset":{"limit":"array=$7"}}"#,
     ],
 ];
 
@@ -107,8 +118,14 @@ fn write() -> MemoryDir {
             assert_eq!(serde_json::to_string(&event).unwrap(), json, "the event's one form");
             let seq = opened.ledger.stage(Timestamp(T0.0 + 7_300_000), &event).unwrap();
             made.extend(
-                matches!(event, Event::JobSubmitted(_) | Event::TokenCreated(_) | Event::LeaseGranted { .. })
-                    .then_some(seq.0),
+                matches!(
+                    event,
+                    Event::JobSubmitted(_)
+                        | Event::TaskMade { .. }
+                        | Event::TokenCreated(_)
+                        | Event::LeaseGranted { .. }
+                )
+                .then_some(seq.0),
             );
         }
         opened.ledger.commit().unwrap();

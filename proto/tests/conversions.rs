@@ -1,5 +1,6 @@
 //! Specs survive the wire, and every bad field of a wire spec is named.
 
+use orch_core::array::{ArraySpec, Fields, Tasks};
 use orch_core::id::{ContractName, ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::limit::{AtLimit, LimitSpec, Rate};
@@ -116,9 +117,23 @@ prop_compose! {
         (resources, prefer) in (needs(), proptest::collection::vec((text(), text(), any::<u32>()), 0..3)),
         labels in proptest::collection::btree_map(text(), text(), 0..3),
         (queue_timeout, unique) in (option::of(positive()), unique()),
+        array in option::of((any::<u32>(), 0..1000i64, 1..9i64, 0..3usize, option::of(1..u32::MAX))),
     ) -> JobSpec {
         let unique = if key.is_some() { unique } else { Unique::Forever };
+        let array = array.map(|(first, width, step, fields, max_running)| ArraySpec {
+            tasks: Tasks::range(i64::from(first), i64::from(first) + width, step).unwrap(),
+            fields: [
+                Fields::default(),
+                Fields::Index("\u{1}index".to_owned()),
+                Fields::Bounds(["\u{1}a".to_owned(), "\u{1}b".to_owned()]),
+            ][fields]
+                .clone(),
+            max_running,
+        });
+        // What an array adds its numbers to is a map.
+        let payload = if array.is_some() { Payload::default() } else { payload };
         JobSpec {
+            array,
             queue: QueueName::new(&queue).unwrap(),
             kind: kind.map(|kind| Kind::new(&kind).unwrap()),
             name: label, payload, priority, retry, lease, timeout, delay, not_before, queue_timeout, unique, depends_on,

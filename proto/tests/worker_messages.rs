@@ -116,6 +116,7 @@ fn a_grant_goes_out_whole() {
         timeout: None,
         payload: Payload::parse(b"{\"a\":1}").unwrap(),
         variant: "gpus=0.5,min_time=1s".parse().unwrap(),
+        task: Some(orch_core::array::Task { array: JobId::new(2), index: -7 }),
     };
     let (queue, kind) = (QueueName::new("q").unwrap(), Kind::new("k").unwrap());
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -136,6 +137,7 @@ fn a_grant_goes_out_whole() {
             needs: vec![v1::ResourceNeed { name: "gpus".into(), amount: 5000, all: false, min_memory_mib: 0 }],
             min_time_ms: Some(1000),
         }),
+        task: Some(v1::Task { array: 2, index: -7 }),
     };
     assert_eq!(lease(granted, &queue, &kind, "n".into(), trace.into()), expected);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orch_core::array::Task;
 use orch_core::id::{JobId, Kind, LeaseId};
 use orch_core::resource::Variant;
 use orch_proto::convert::granted_variant;
@@ -29,6 +30,8 @@ pub(crate) struct Assignment {
     pub name: String,
     /// Where its run stands in the job's trace, if anybody traces.
     pub trace: Option<Traced>,
+    /// Which task of which array it is, if it is one.
+    pub task: Option<Task>,
     /// What is to be set apart for it; None if that cannot be read.
     pub needs: Option<Variant>,
     /// What its processes are told of what was set apart.
@@ -68,6 +71,7 @@ impl From<v1::Lease> for Assignment {
             name,
             traceparent,
             resources,
+            task,
         } = lease;
         Self {
             lease: LeaseId::new(lease),
@@ -81,6 +85,7 @@ impl From<v1::Lease> for Assignment {
             timeout: (timeout_ms != 0).then(|| Duration::from_millis(timeout_ms)),
             name,
             trace: traceparent.parse().ok().map(Traced::below),
+            task: task.map(|v1::Task { array, index }| Task { array: JobId::new(array), index }),
             needs: granted_variant(resources.unwrap_or_default()).ok(),
             vars: Vars::default(),
         }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::check::job_faults;
 use super::shape::{self, JOB};
+use crate::array::ArraySpec;
 use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, OnDependencyFailure, Payload};
 use crate::json::{self, Limits};
@@ -71,6 +72,7 @@ struct JobLine {
     idempotency_key: Option<String>,
     #[serde(default)]
     unique: Unique,
+    array: Option<ArraySpec>,
 }
 
 /// The job in a line of JSON: an object with the fields of a [`JobSpec`]. A line without `queue` gets the default.
@@ -116,6 +118,7 @@ impl JobLine {
             on_dependency_failure,
             idempotency_key,
             unique,
+            array,
         } = self;
         Some(JobSpec {
             queue: queue.or_else(|| default_queue.cloned())?,
@@ -138,6 +141,7 @@ impl JobLine {
             on_dependency_failure,
             idempotency_key,
             unique,
+            array,
         })
     }
 }

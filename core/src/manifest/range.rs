@@ -148,6 +148,7 @@ impl RangeDocument {
             on_dependency_failure,
             idempotency_key: None,
             unique,
+            array: None,
         };
         let range = RangeSpec { template, key, cut };
         if faults.is_empty() {

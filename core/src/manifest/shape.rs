@@ -47,6 +47,7 @@ pub(super) static JOB: Shape = Shape {
         "on_dependency_failure",
         "idempotency_key",
         "unique",
+        "array",
     ],
     required: &["queue"],
     inner: &[

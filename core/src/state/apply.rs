@@ -6,10 +6,14 @@ use std::sync::Arc;
 use super::job::{Delivery, Overrides};
 use super::schedule::{LaneId, Wants};
 use super::submit::key_digest;
-use super::{BatchRange, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State};
+use super::{
+    Array, BatchRange, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State,
+};
+use crate::array::{Task, running_tasks};
 use crate::contract::Contract;
 use crate::id::{ImportId, JobId, LeaseId, QueueName, Seq, WorkerId};
 use crate::job::{JobSpec, OnDependencyFailure};
+use crate::limit::LimitTarget;
 use crate::record::{BatchJudged, CandidateAccepted, Event, JobSubmitted, Next, Origin, Record};
 use crate::resource::Requirements;
 use crate::time::Timestamp;
@@ -79,6 +83,25 @@ impl State {
                 Ok(())
             }
             Event::JobSubmitted(submitted) => self.job_submitted(JobId(seq), submitted, record),
+            Event::TaskMade { array, index } => {
+                let task = Task { array: *array, index: *index };
+                self.task_made(JobId(seq), task, record)
+            }
+            Event::ArrayEnded { array, done, failed, cancelled } => {
+                let known = self.arrays.get(*array).ok_or_else(|| format!("array {array} is not open"))?;
+                let counts = [known.done, known.failed, known.cancelled];
+                if known.left + known.open() > 0 || counts != [*done, *failed, *cancelled] {
+                    return Err(format!("array {array} ends, but its tasks have not, or others"));
+                }
+                if *failed > 0 {
+                    self.counts.ends += 1;
+                    let class = crate::record::FailureClass::Error;
+                    self.enter(*array, JobState::Failed { class, at }, at)?;
+                    self.unblock_dependents(*array);
+                    return Ok(());
+                }
+                self.leave(*array, *cancelled == 0)
+            }
             Event::JobReadied { job, not_before } => {
                 let state = match not_before {
                     Some(until) => JobState::Delayed { until: *until },
@@ -130,7 +153,7 @@ impl State {
             Event::JobCompleted { job, lease } => {
                 let worker = self.end_lease(*lease, *job, Outcome::Completed, seq)?;
                 self.trust.succeeded(&worker);
-                self.leave(*job, |counts| &mut counts.done)
+                self.leave(*job, true)
             }
             Event::AttemptFailed { job, lease, class, message, next, exit_code: _, needs, avoid_worker } => {
                 let finally = matches!(next, Next::Failed(_));
@@ -152,14 +175,15 @@ impl State {
                 if let JobState::Leased { lease } = self.job_state(*job)? {
                     self.end_lease(lease, *job, Outcome::Cancelled, seq)?;
                 }
-                self.leave(*job, |counts| &mut counts.cancelled)
+                self.leave(*job, false)
             }
             Event::JobRetried { job } => {
                 let known = self.job_mut(*job)?;
                 known.failures = 0;
                 known.crashes = 0;
                 self.require(*job, |required| required.avoid.clear())?;
-                self.enter(*job, JobState::Ready, at)
+                let is_array = self.arrays.get(*job).is_some();
+                self.enter(*job, if is_array { JobState::Running } else { JobState::Ready }, at)
             }
             Event::LimitSet(spec) => {
                 self.schedule.change_limit(&spec.limit, Some((**spec).clone()), at);
@@ -238,7 +262,14 @@ impl State {
             None => JobState::Ready,
         };
         let requirements = spec.requirements();
-        let wants = Wants { keys: &spec.keys, semaphores: &spec.semaphores, requirements: &requirements };
+        let mut keys = spec.keys.clone();
+        if let Some(array) = &spec.array {
+            self.arrays.insert(id, array);
+            if let LimitTarget::Key(name, value) = running_tasks(id) {
+                keys.insert(name, value);
+            }
+        }
+        let wants = Wants { keys: &keys, semaphores: &spec.semaphores, requirements: &requirements };
         let lane = self.schedule.open(&spec.queue, kind, spec.priority, wants, record.at);
         let job = Job {
             lane,
@@ -250,9 +281,51 @@ impl State {
             state: JobState::Failed { class: crate::record::FailureClass::Error, at: record.at },
             overrides: overrides(spec, *not_before),
         };
+        self.begin(id, job, state, record.at)
+    }
+
+    /// Takes a new job in, in its first state.
+    fn begin(&mut self, id: JobId, job: Job, state: JobState, at: Timestamp) -> Result<(), Misfit> {
+        let weight = self.weight(id);
+        self.count(job.lane, weight, |counts| &mut counts.failed);
         self.jobs.insert(id, job);
-        self.count(lane, 1, |counts| &mut counts.failed);
-        self.enter(id, state, record.at)
+        self.enter(id, state, at)
+    }
+
+    /// The next task of an array becomes a job, which is ready.
+    fn task_made(&mut self, id: JobId, task: Task, record: &Record) -> Result<(), Misfit> {
+        let next = self.arrays.get(task.array).and_then(Array::next);
+        let array = self.job_mut(task.array)?;
+        if array.state != JobState::Ready || next.map(|piece| piece.index) != Some(task.index) {
+            return Err(format!("task {} of array {} is made, but it is not its turn", task.index, task.array));
+        }
+        let job = Job {
+            lane: array.lane,
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            submitted_at: array.submitted_at,
+            ready_since: record.at,
+            state: JobState::Failed { class: crate::record::FailureClass::Error, at: record.at },
+            overrides: array.overrides.as_ref().and_then(|overrides| overrides.of_task()),
+        };
+        let lane = job.lane;
+        self.schedule.share(lane);
+        self.schedule.task_made(lane, task.array);
+        self.count(lane, -1, |counts| &mut counts.ready);
+        let left = self.arrays.made(id, task);
+        // Until a new job enters its first state it counts as failed.
+        self.arrays.moved(id, &JobState::Ready, &job.state);
+        self.begin(id, job, JobState::Ready, record.at)?;
+        // A worker took something of it: from now on its tasks wait as long as it takes.
+        self.wait_no_longer(task.array);
+        if left == 0 { self.enter(task.array, JobState::Running, record.at) } else { Ok(()) }
+    }
+
+    /// How many jobs of the counts a job stands for.
+    fn weight(&self, id: JobId) -> i64 {
+        // An array has at most a thousand million tasks.
+        i64::try_from(self.arrays.weight(id)).unwrap_or(i64::MAX)
     }
 
     fn batch_judged(&mut self, judged: &BatchJudged, seq: Seq) -> Result<(), Misfit> {
@@ -303,7 +376,9 @@ impl State {
         let job = self.job_mut(id)?;
         let before = std::mem::replace(&mut job.state, state.clone());
         let (lane, again) = (job.lane, job.attempts > 0);
-        if before.is_open() != state.is_open() {
+        self.arrays.moved(id, &before, &state);
+        // To limits that do not let jobs wait, an array is one, with its tasks.
+        if before.is_open() != state.is_open() && self.arrays.task(id).is_none() {
             self.schedule.set_unfinished(lane, id, state.is_open());
         }
         match before {
@@ -316,19 +391,20 @@ impl State {
                 let _ = self.delayed.remove(&(until, id)) || self.retries.remove(&(until, id));
             }
             JobState::Leased { .. } => self.schedule.end(lane),
-            JobState::Blocked { .. } | JobState::Failed { .. } => {}
+            JobState::Blocked { .. } | JobState::Running | JobState::Failed { .. } => {}
         }
         match state {
             JobState::Ready => {
-                self.schedule.insert(lane, id);
+                self.schedule.insert(lane, id, self.arrays.get(id).map(|array| array.left));
                 self.wait_from(id, at);
             }
             JobState::Delayed { until } if again => drop(self.retries.insert((until, id))),
             JobState::Delayed { until } => drop(self.delayed.insert((until, id))),
-            JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Failed { .. } => {}
+            JobState::Blocked { .. } | JobState::Leased { .. } | JobState::Running | JobState::Failed { .. } => {}
         }
-        self.count(lane, -1, |counts| place(counts, &before));
-        self.count(lane, 1, |counts| place(counts, &state));
+        let weight = self.weight(id);
+        self.count(lane, -weight, |counts| place(counts, &before));
+        self.count(lane, weight, |counts| place(counts, &state));
         Ok(())
     }
 
@@ -358,18 +434,19 @@ impl State {
         job.lane = after;
         if after != before && job.state == JobState::Ready {
             self.schedule.remove(before, id);
-            self.schedule.insert(after, id);
+            self.schedule.insert(after, id, self.arrays.get(id).map(|array| array.left));
         }
         self.schedule.close(before);
         Ok(())
     }
 
     /// Takes a job that is done or cancelled out of the memory.
-    fn leave(&mut self, id: JobId, ended: fn(&mut JobCounts) -> &mut u64) -> Result<(), Misfit> {
+    fn leave(&mut self, id: JobId, done: bool) -> Result<(), Misfit> {
         self.unblock_dependents(id);
         let job = self.jobs.remove(&id).ok_or_else(|| format!("job {id} is not open"))?;
-        self.count(job.lane, -1, |counts| place(counts, &job.state));
-        self.count(job.lane, 1, ended);
+        let weight = self.weight(id);
+        self.count(job.lane, -weight, |counts| place(counts, &job.state));
+        self.count(job.lane, weight, |counts| if done { &mut counts.done } else { &mut counts.cancelled });
         match job.state {
             JobState::Ready => {
                 self.schedule.remove(job.lane, id);
@@ -379,12 +456,15 @@ impl State {
                 let _ = self.delayed.remove(&(until, id)) || self.retries.remove(&(until, id));
             }
             JobState::Leased { .. } => self.schedule.end(job.lane),
-            JobState::Blocked { .. } | JobState::Failed { .. } => {}
+            JobState::Blocked { .. } | JobState::Running | JobState::Failed { .. } => {}
         }
         if job.state.is_open() {
             self.counts.ends += 1;
-            self.schedule.set_unfinished(job.lane, id, false);
+            if self.arrays.task(id).is_none() {
+                self.schedule.set_unfinished(job.lane, id, false);
+            }
         }
+        self.arrays.left(id, &job.state, done);
         self.schedule.close(job.lane);
         Ok(())
     }
@@ -438,7 +518,8 @@ fn place<'a>(counts: &'a mut JobCounts, state: &JobState) -> &'a mut u64 {
         JobState::Blocked { .. } => &mut counts.blocked,
         JobState::Ready => &mut counts.ready,
         JobState::Delayed { .. } => &mut counts.delayed,
-        JobState::Leased { .. } => &mut counts.leased,
+        // An array that has no task left to make counts for nothing: its tasks do.
+        JobState::Leased { .. } | JobState::Running => &mut counts.leased,
         JobState::Failed { .. } => &mut counts.failed,
     }
 }
@@ -449,6 +530,7 @@ fn name(state: &JobState) -> &'static str {
         JobState::Ready => "ready",
         JobState::Delayed { .. } => "delayed",
         JobState::Leased { .. } => "leased",
+        JobState::Running => "running",
         JobState::Failed { .. } => "failed",
     }
 }

@@ -17,6 +17,8 @@ pub enum OpenState {
     Delayed,
     /// A worker has it.
     Leased,
+    /// Every task of it was made.
+    Running,
     /// It failed for good.
     Failed,
 }
@@ -32,7 +34,7 @@ pub struct JobFilter {
     pub states: Vec<OpenState>,
     /// In this worker's hands.
     pub worker: Option<WorkerId>,
-    /// One of these.
+    /// One of these, or a task of one of these.
     pub jobs: Vec<JobId>,
     /// Failed in this way.
     pub class: Option<FailureClass>,
@@ -50,6 +52,7 @@ impl JobState {
             Self::Ready => OpenState::Ready,
             Self::Delayed { .. } => OpenState::Delayed,
             Self::Leased { .. } => OpenState::Leased,
+            Self::Running => OpenState::Running,
             Self::Failed { .. } => OpenState::Failed,
         }
     }
@@ -61,7 +64,9 @@ impl State {
         let mut found: Vec<JobId> = if filter.jobs.is_empty() {
             self.jobs.iter().filter(|(_, job)| self.matches(filter, job)).map(|(id, _)| *id).collect()
         } else {
-            let named = filter.jobs.iter().filter_map(|id| self.jobs.get(id).map(|job| (*id, job)));
+            let tasks = |id: &JobId| self.array(*id).into_iter().flat_map(|array| array.held().iter().copied());
+            let named = filter.jobs.iter().flat_map(|id| std::iter::once(*id).chain(tasks(id)));
+            let named = named.filter_map(|id| self.jobs.get(&id).map(|job| (id, job)));
             named.filter(|(_, job)| self.matches(filter, job)).map(|(id, _)| id).collect()
         };
         found.sort_unstable();
@@ -74,11 +79,19 @@ impl State {
         let (in_queue, of_kind, _) = self.schedule.lane(job.lane);
         let held_by = |worker: &WorkerId| match &job.state {
             JobState::Leased { lease } => self.leases.get(lease).is_some_and(|held| held.worker == *worker),
-            JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Failed { .. } => false,
+            JobState::Blocked { .. }
+            | JobState::Ready
+            | JobState::Delayed { .. }
+            | JobState::Running
+            | JobState::Failed { .. } => false,
         };
         let failed = match &job.state {
             JobState::Failed { class, at } => Some((*class, *at)),
-            JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Leased { .. } => None,
+            JobState::Blocked { .. }
+            | JobState::Ready
+            | JobState::Delayed { .. }
+            | JobState::Leased { .. }
+            | JobState::Running => None,
         };
         within.contain(in_queue)
             && queue.as_ref().is_none_or(|queue| queue == in_queue)
@@ -89,24 +102,34 @@ impl State {
             && failed_since.is_none_or(|since| failed.is_some_and(|(_, at)| at >= since))
     }
 
-    /// Decides to cancel a job, and those that depend on it. Nothing if it is neither open nor failed.
+    /// Decides to cancel a job, and those that depend on it; an array with all of its tasks. Nothing if it is neither open nor failed.
     pub fn cancel(&self, job: JobId, reason: &str) -> Decision<bool> {
         if !self.jobs.contains_key(&job) {
             return Decision::nothing(false);
         }
-        let reason = reason.chars().take(MAX_MESSAGE_CHARS).collect();
-        let mut events = vec![Event::JobCancelled { job, cause: CancelCause::Request, reason }];
+        let reason: String = reason.chars().take(MAX_MESSAGE_CHARS).collect();
+        let mut events = Vec::new();
+        self.cancelled(job, &CancelCause::Request, &reason, &mut events);
         self.settle_dependents(job, false, &mut events);
         Decision { events, answer: true }
     }
 
-    /// Decides to put a failed job back. Nothing if it has not failed.
+    /// Decides to put a failed job back, and its array if that has ended; of an array, every task that failed. Nothing if it
+    /// has not failed.
     pub fn retry(&self, job: JobId) -> Decision<bool> {
-        match self.jobs.get(&job).map(|job| &job.state) {
-            Some(JobState::Failed { .. }) => Decision { events: vec![Event::JobRetried { job }], answer: true },
-            Some(JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Leased { .. })
-            | None => Decision::nothing(false),
+        if !self.has_failed(job) {
+            return Decision::nothing(false);
         }
+        // The array first: it is open as long as one of its tasks is.
+        let array = self.task(job).map(|task| task.array).filter(|array| self.has_failed(*array));
+        let tasks = self.array(job).into_iter().flat_map(|array| array.held().iter().copied());
+        let tasks = tasks.filter(|task| self.has_failed(*task));
+        let jobs = array.into_iter().chain([job]).chain(tasks);
+        Decision { events: jobs.map(|job| Event::JobRetried { job }).collect(), answer: true }
+    }
+
+    fn has_failed(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|job| !job.state.is_open())
     }
 
     /// Decides to pause a queue. Pausing a paused one changes the reason.

@@ -105,9 +105,10 @@ impl State {
             JobState::Ready => json!("ready"),
             JobState::Delayed { until } => json!({"delayed": {"until": until}}),
             JobState::Leased { lease } => json!({"leased": {"lease": lease}}),
+            JobState::Running => json!("running"),
             JobState::Failed { class, at } => json!({"failed": {"class": class, "at": at}}),
         };
-        json!({
+        let mut exported = json!({
             "job": id,
             "queue": queue,
             "kind": kind,
@@ -121,7 +122,21 @@ impl State {
             "ready_since": job.ready_since,
             "waits_until": self.waits_until(id),
             "dependents": job.overrides.as_ref().map_or(&[][..], |overrides| &overrides.dependents),
-        })
+        });
+        if let Some(task) = self.task(id) {
+            exported["task"] = json!(task);
+        }
+        if let Some(array) = self.array(id) {
+            exported["array"] = json!({
+                "spec": array.spec,
+                "left": array.left,
+                "open": array.open(),
+                "done": array.done,
+                "failed": array.failed,
+                "cancelled": array.cancelled,
+            });
+        }
+        exported
     }
 }
 

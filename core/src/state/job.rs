@@ -42,6 +42,15 @@ pub(super) struct Overrides {
     pub(super) dependents: Vec<JobId>,
 }
 
+impl Overrides {
+    /// What of an array's holds for each of its tasks.
+    pub(super) fn of_task(&self) -> Option<Box<Self>> {
+        let of_task =
+            Self { not_before: None, continue_on_dependency_failure: false, dependents: Vec::new(), ..self.clone() };
+        (of_task != Self::default()).then(|| Box::new(of_task))
+    }
+}
+
 /// Where an open or failed job stands. Done and cancelled jobs have left the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
@@ -63,6 +72,8 @@ pub enum JobState {
         /// Under this lease.
         lease: LeaseId,
     },
+    /// An array of which every task was made: it ends with the last of them.
+    Running,
     /// It failed for good.
     Failed {
         /// How.
@@ -76,7 +87,7 @@ impl JobState {
     /// Whether it may still come to something by itself.
     pub const fn is_open(&self) -> bool {
         match self {
-            Self::Blocked { .. } | Self::Ready | Self::Delayed { .. } | Self::Leased { .. } => true,
+            Self::Blocked { .. } | Self::Ready | Self::Delayed { .. } | Self::Leased { .. } | Self::Running => true,
             Self::Failed { .. } => false,
         }
     }

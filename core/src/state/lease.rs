@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Decision, FailureReport, Job, JobState, Lease, State};
 use crate::access::{Queues, SessionId};
+use crate::array::Task;
 use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
 use crate::job::Payload;
 use crate::policy::LeasePolicy;
@@ -73,6 +74,8 @@ pub struct Granted {
     pub payload: Payload,
     /// What the job gets of the worker: the alternative that was chosen.
     pub variant: Variant,
+    /// Which task of which array it is, if it is one.
+    pub task: Option<Task>,
 }
 
 /// What follows from a failure.
@@ -90,7 +93,8 @@ impl After {
 
 impl State {
     /// Decides which job a worker gets next; `max` is for the caller, who applies this and asks again. Nothing is
-    /// recorded if there is none that may run. `payload_of` reads a job's payload from the ledger.
+    /// recorded if there is none that may run. `payload_of` reads a job's payload from the ledger; an array's, of which the
+    /// next task is made and leased.
     ///
     /// A job whose payload the contract cannot judge (the queue's contract changed since its submit) is granted and
     /// fails at once: no worker could ever complete it. There is no answer then, but there are events.
@@ -120,7 +124,17 @@ impl State {
         };
         let Some(id) = next else { return decision };
         let Some(job) = self.jobs.get(&id) else { return decision };
-        let payload = payload_of(id);
+        let mut payload = payload_of(id);
+        let mut task = self.arrays.task(id);
+        let (mut leased, mut lease) = (id, LeaseId(self.next_seq()));
+        if let Some(array) = self.arrays.get(id) {
+            // Its next task becomes a job, and is what is leased.
+            let Some(piece) = array.next() else { return decision };
+            payload = array.spec.payload(&payload, piece);
+            task = Some(Task { array: id, index: piece.index });
+            (leased, lease) = (JobId(self.next_seq()), LeaseId(self.next_seq().next()));
+            decision.events.push(Event::TaskMade { array: id, index: piece.index });
+        }
         let contract = self.queue_of(job).and_then(|queue| queue.spec.contract.clone());
         let compiled =
             contract.as_ref().and_then(|c| self.contracts.get(c)).and_then(|registered| registered.contract.as_ref());
@@ -130,10 +144,9 @@ impl State {
         });
         let requirements = self.schedule.requirements(job.lane);
         let variant = requirements.fits(&request.worker, &request.offer).unwrap_or_default();
-        let lease = LeaseId(self.next_seq());
         let attempt = job.attempts + 1;
         decision.events.push(Event::LeaseGranted {
-            job: id,
+            job: leased,
             attempt,
             worker: request.worker.clone(),
             contract: contract.clone(),
@@ -146,15 +159,16 @@ impl State {
                 let LeasePolicy { ttl, heartbeat } = self.lease_policy(job);
                 let timeout = self.timeout(job);
                 let variant = requirements.variant(variant);
+                let job = leased;
                 decision.answer =
-                    Some(Granted { lease, job: id, attempt, contract, ttl, heartbeat, timeout, payload, variant });
+                    Some(Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant, task });
             }
             Err(error) => {
                 let class = FailureClass::Permanent;
                 let next = Next::Failed(class);
                 let message = error.to_string();
                 decision.events.push(Event::AttemptFailed {
-                    job: id,
+                    job: leased,
                     lease,
                     class,
                     message,
@@ -163,7 +177,7 @@ impl State {
                     needs: None,
                     avoid_worker: false,
                 });
-                self.settle_dependents(id, false, &mut decision.events);
+                self.settle_dependents(leased, false, &mut decision.events);
             }
         }
         decision
@@ -230,12 +244,10 @@ impl State {
             let since = self.jobs.get(id).map(|job| job.ready_since);
             self.waits_until.get(id).zip(since).map(|(until, since)| until.since(since)).unwrap_or_default()
         };
-        let cancelled = |job: &JobId| Event::JobCancelled {
-            job: *job,
-            cause: CancelCause::QueueTimeout(waited(job)),
-            reason: String::new(),
-        };
-        let mut events = over.iter().map(cancelled).collect();
+        let mut events = Vec::new();
+        for job in &over {
+            self.cancelled(*job, &CancelCause::QueueTimeout(waited(job)), "", &mut events);
+        }
         self.settle_all(&over, false, &mut events);
         Decision { events, answer: () }
     }
@@ -308,10 +320,14 @@ impl State {
 
     /// The same for several jobs that one decision ends.
     pub(super) fn settle_all(&self, ended: &[JobId], done: bool, events: &mut Vec<Event>) {
+        let mut ended = ended.to_vec();
+        let arrays = self.ends_of_arrays(&ended, done, events);
+        ended.extend(arrays.iter().map(|(id, _)| *id));
         // What this very decision does, which `apply` has not seen yet: jobs that it ends, and jobs that it readies.
         let mut gone: BTreeSet<JobId> = ended.iter().copied().collect();
         let mut readied = BTreeSet::new();
-        let mut open: Vec<(JobId, bool)> = ended.iter().rev().map(|id| (*id, done)).collect();
+        let is_done = |id: &JobId| arrays.iter().find(|(array, _)| array == id).map_or(done, |(_, done)| *done);
+        let mut open: Vec<(JobId, bool)> = ended.iter().rev().map(|id| (*id, is_done(id))).collect();
         while let Some((id, done)) = open.pop() {
             let dependents =
                 self.jobs.get(&id).and_then(|job| job.overrides.as_ref()).map_or(&[][..], |o| &o.dependents[..]);
@@ -323,8 +339,7 @@ impl State {
                     continue;
                 }
                 if !goes_on {
-                    let cause = CancelCause::Dependency(id);
-                    events.push(Event::JobCancelled { job: dependent, cause, reason: String::new() });
+                    self.cancelled(dependent, &CancelCause::Dependency(id), "", events);
                     gone.insert(dependent);
                     open.push((dependent, false));
                 } else if waiting_on.iter().all(|on| gone.contains(on)) {

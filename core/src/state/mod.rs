@@ -11,6 +11,7 @@
 mod access;
 mod admit;
 mod apply;
+mod arrays;
 mod control;
 mod demand;
 mod explain;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 pub use access::{REMEMBERED_AUDIT, TokenRefusal};
 pub use apply::ApplyError;
+pub use arrays::Array;
 pub use control::{JobFilter, OpenState};
 pub use job::{BatchRange, Ended, Job, JobState, Lease, Outcome};
 pub use lease::{Granted, LeaseBounds, LeaseRequest};
@@ -79,6 +81,7 @@ pub struct State {
     queues: Queues,
     contracts: BTreeMap<ContractRef, Registered>,
     jobs: seqs::SeqMap<JobId, Job>,
+    arrays: arrays::Arrays,
     schedule: schedule::Schedule,
     delayed: BTreeSet<(Timestamp, JobId)>,
     /// Those that wait for another attempt: they are held back while retries are paused.

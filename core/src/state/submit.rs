@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::admit::Admission;
 use super::{Decision, KeyedJob, Registered, State, SubmitFault, SubmitRefusal};
+use crate::array::running_tasks;
 use crate::contract::{Contract, ContractSpec};
 use crate::digest::Digest;
 use crate::id::{ContractRef, JobId, QueueName, Seq};
-use crate::job::JobSpec;
+use crate::job::{JobSpec, Payload};
 use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
 use crate::record::{CancelCause, Event, JobSubmitted};
@@ -218,8 +219,10 @@ impl<'a> Pending<'a> {
             return Err(SubmitFault::KeyConflict { key: text.to_owned(), job: known.job });
         }
         if let Some(contract) = queue.contract.as_ref().and_then(|reference| self.contract(reference)) {
-            contract.bind(&spec.payload)?;
-            contract.expected_count(&spec.payload)?;
+            for payload in judged_payloads(spec) {
+                contract.bind(&payload)?;
+                contract.expected_count(&payload)?;
+            }
         }
         self.admission.admit(&self.state.schedule, &spec.keys)?;
         let id = JobId(self.next_seq());
@@ -233,6 +236,9 @@ impl<'a> Pending<'a> {
         let depends_on = depends_on.into_iter().filter(waits_for).collect();
         let submitted = JobSubmitted { spec: spec.clone(), kind, depends_on, not_before };
         self.events.push(Event::JobSubmitted(Box::new(submitted)));
+        if let Some(max) = spec.array.as_ref().and_then(|array| array.max_running) {
+            self.events.push(Event::LimitSet(Box::new(LimitSpec::max(running_tasks(id), max))));
+        }
         Ok((id, false))
     }
 }
@@ -254,14 +260,22 @@ impl Pending<'_> {
     fn make_room(&mut self) {
         let displaced = std::mem::take(&mut self.admission).displaced;
         let jobs: Vec<JobId> = displaced.keys().copied().collect();
-        let cancelled = displaced.into_iter().map(|(job, limit)| Event::JobCancelled {
-            job,
-            cause: CancelCause::Limit(limit),
-            reason: String::new(),
-        });
-        self.events.extend(cancelled);
+        for (job, limit) in displaced {
+            self.state.cancelled(job, &CancelCause::Limit(limit), "", &mut self.events);
+        }
         self.state.settle_all(&jobs, false, &mut self.events);
     }
+}
+
+/// The payloads by which a contract says whether it can judge a job: of an array, those of its first and last task.
+fn judged_payloads(spec: &JobSpec) -> Vec<Payload> {
+    let Some(array) = &spec.array else { return vec![spec.payload.clone()] };
+    let places = [0, array.tasks.len() - 1];
+    places
+        .into_iter()
+        .filter_map(|place| array.tasks.at(place))
+        .map(|piece| array.payload(&spec.payload, piece))
+        .collect()
 }
 
 /// The first 128 bits of a key's digest: what the state keeps of it.

@@ -136,7 +136,12 @@ impl Driven {
         let request = LeaseRequest { offer, ..LeaseRequest::new(worker, kinds.to_vec(), 1) };
         let decision = self.state.lease(&request, &mut |_| Payload::default());
         let granted = decision.answer.as_ref().map(|granted| granted.job);
-        assert_eq!(granted, expected.as_ref().map(|(job, _)| *job), "the model chooses another job");
+        // Of an array the next task is granted, which is a job from now on.
+        let chosen = decision.answer.as_ref().map(|granted| match granted.task {
+            Some(task) if granted.attempt == 1 => task.array,
+            Some(_) | None => granted.job,
+        });
+        assert_eq!(chosen, expected.as_ref().map(|(job, _)| *job), "the model chooses another job");
         if let (Some(granted), Some((_, variant))) = (&decision.answer, expected) {
             assert_eq!(granted.variant, variant, "the first alternative that fits");
             let pools = &mut self.workers[place].1.pools;
@@ -188,6 +193,8 @@ impl Driven {
         let mut may_run: Vec<JobId> = self.state.jobs().filter(free).map(|(id, _)| id).collect();
         may_run.sort_unstable();
         assert_eq!(may_run, self.model.may_run(self.now), "which jobs may run");
+        let ready = (self.state.counts().jobs.ready, self.state.ready_by_kind().map(|(_, jobs)| jobs).sum());
+        assert_eq!(ready, (self.model.ready(), self.model.ready()), "how many are ready");
         decision.answer
     }
 }

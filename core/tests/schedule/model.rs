@@ -20,6 +20,10 @@ struct ModelJob {
     avoid: BTreeSet<WorkerId>,
     /// Whether it has left the state; a failed job has not.
     gone: bool,
+    /// How many tasks it has left to make, if it is an array.
+    left: Option<u64>,
+    /// Whether it is a task of an array, which is unfinished in its place.
+    is_task: bool,
 }
 
 #[derive(Default)]
@@ -122,8 +126,13 @@ impl Model {
                 if !self.met.contains(&flow) {
                     self.met.push(flow);
                 }
+                let mut spec = submitted.spec.clone();
+                let left = spec.array.take().map(|array| array.tasks.len());
+                if left.is_some() {
+                    spec.keys.insert("array".parse().unwrap(), record.seq.to_string().parse().unwrap());
+                }
                 let job = ModelJob {
-                    spec: submitted.spec.clone(),
+                    spec,
                     kind: submitted.kind.clone(),
                     ready: submitted.not_before.is_none(),
                     lease: None,
@@ -131,9 +140,36 @@ impl Model {
                     attempts: 0,
                     avoid: BTreeSet::new(),
                     gone: false,
+                    left,
+                    is_task: false,
                 };
                 self.jobs.insert(JobId(record.seq), job);
                 self.fill_new(record.at);
+            }
+            Event::TaskMade { array, .. } => {
+                let array = self.jobs.get_mut(array).unwrap();
+                let left = array.left.as_mut().unwrap();
+                assert!(array.ready && *left > 0, "a task is made of an array that is not ready");
+                *left -= 1;
+                array.ready = *left > 0;
+                let task = ModelJob {
+                    spec: array.spec.clone(),
+                    kind: array.kind.clone(),
+                    ready: true,
+                    lease: None,
+                    unfinished: false,
+                    attempts: 0,
+                    avoid: BTreeSet::new(),
+                    gone: false,
+                    left: None,
+                    is_task: true,
+                };
+                self.jobs.insert(JobId(record.seq), task);
+            }
+            Event::ArrayEnded { array, failed, .. } => {
+                let array = self.jobs.get_mut(array).unwrap();
+                assert!(!array.ready && array.left == Some(0));
+                (array.unfinished, array.gone) = (false, *failed == 0);
             }
             Event::JobReadied { job, .. } => {
                 let job = self.jobs.get_mut(job).unwrap();
@@ -182,7 +218,7 @@ impl Model {
     fn ended(&mut self, id: JobId, ready: bool, unfinished: bool) {
         let job = self.jobs.get_mut(&id).unwrap();
         job.lease = None;
-        (job.ready, job.unfinished) = (ready, unfinished);
+        (job.ready, job.unfinished) = (ready, unfinished && !job.is_task);
     }
 
     fn change_buckets(&mut self, at: Timestamp) {
@@ -276,6 +312,11 @@ impl Model {
                 Some((_, AtLimit::Wait)) | None => false,
             }
         })
+    }
+
+    /// How many jobs are ready, with each task that was not made.
+    pub fn ready(&self) -> u64 {
+        self.jobs.values().filter(|job| job.ready).map(|job| job.left.unwrap_or(1)).sum()
     }
 
     /// Which of the ready jobs may run.

@@ -115,6 +115,10 @@ pub struct JobFilterArgs {
     /// Only with this idempotency key
     #[arg(long)]
     pub key: Option<String>,
+
+    /// Only tasks of this array that were leased
+    #[arg(long, value_name = "JOB")]
+    pub array: Option<u64>,
 }
 
 /// List jobs, the oldest first

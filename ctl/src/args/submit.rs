@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use orch_core::array::ArraySpec;
 use orch_core::id::{KeyName, Kind, QueueName, SemaphoreName};
 use orch_core::limit::KeyValue;
 use orch_core::resource::{Preference, Variant};
@@ -33,14 +34,16 @@ pub struct SubmitArgs {
     pub dry_run: bool,
 }
 
-/// Put one job into a queue
+/// Put one job, or an array of tasks, into a queue
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Put one job into a queue, and print its id. The queue must exist (`orchctl submit` defines it).",
+    long_about = "Put one job, or an array of tasks, into a queue, and print its id. The queue must exist (`orchctl \
+        submit` defines it).",
     after_help = "Examples:\n  \
         orchctl enqueue sums --payload '{\"from\": 1, \"to\": 100}'\n  \
         orchctl enqueue sums --payload @payload.json --priority 5 --delay 10m\n  \
         orchctl enqueue train --resource gpus=1@24GiB,cpus=4 --or cpus=32 --min-time 1h\n  \
+        orchctl enqueue frames --array 1-1000000%50    a million tasks, at most 50 at once\n  \
         id=$(orchctl enqueue sums --payload 7 -o name) && orchctl job wait $id"
 )]
 pub struct EnqueueArgs {
@@ -119,6 +122,11 @@ pub struct EnqueueArgs {
     /// For how long the key stands for this job: forever, until_done, or a length of time from its submit (24h)
     #[arg(long, value_name = "WHEN", default_value_t, requires = "key")]
     pub unique: Unique,
+
+    /// One task for each of these numbers: 1-10, 1-100:5 (each fifth), 1,3,5-7; %4 behind them runs at most four at once.
+    /// A task finds its number in the payload's field `task`, and in ORCH_ARRAY_TASK_ID
+    #[arg(long, value_name = "TASKS")]
+    pub array: Option<ArraySpec>,
 }
 
 fn key_value(text: &str) -> Result<(KeyName, KeyValue), String> {

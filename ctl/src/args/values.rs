@@ -73,6 +73,8 @@ pub enum State {
     Delayed,
     /// A worker has it
     Leased,
+    /// An array of which every task was leased
+    Running,
     /// Done
     Done,
     /// Failed, until somebody retries it
@@ -88,6 +90,7 @@ impl From<State> for v1::JobState {
             State::Ready => Self::Ready,
             State::Delayed => Self::Delayed,
             State::Leased => Self::Leased,
+            State::Running => Self::Running,
             State::Done => Self::Done,
             State::Failed => Self::Failed,
             State::Cancelled => Self::Cancelled,

@@ -1,4 +1,4 @@
-//! `orchctl enqueue`: one job.
+//! `orchctl enqueue`: one job, or an array.
 
 use orch_core::job::JobSpec;
 use orch_core::policy::RetryPatch;
@@ -16,6 +16,7 @@ use crate::view::EnqueuedView;
 pub async fn run(context: &Context, args: EnqueueArgs) -> Result<Exit, Failure> {
     let queue = args.queue.to_string();
     let spec = spec(args)?;
+    let tasks = spec.array.as_ref().map(|array| array.tasks.len());
     let client = context.connect().await?;
     let request = v1::SubmitRequest { jobs: vec![(&spec).into()], ..v1::SubmitRequest::default() };
     let mut admin = client.admin();
@@ -23,7 +24,7 @@ pub async fn run(context: &Context, args: EnqueueArgs) -> Result<Exit, Failure> 
     let Some(v1::SubmittedJob { job, existed }) = answer.jobs.first().copied() else {
         return Err(Failure::error("the server's answer names no job"));
     };
-    context.print(&EnqueuedView { job, existed, queue })?;
+    context.print(&EnqueuedView { job, existed, queue, tasks })?;
     Ok(Exit::Done)
 }
 
@@ -48,6 +49,7 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         prefer,
         key,
         unique,
+        array,
     } = args;
     let spec = JobSpec {
         kind,
@@ -65,6 +67,7 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         prefer,
         idempotency_key: key,
         unique,
+        array,
         ..JobSpec::new(queue, input::payload(&payload)?)
     };
     // The wire's own bounds, before anything is sent.

@@ -89,13 +89,14 @@ fn checked(submission: &Submission) -> Result<v1::SubmitRequest, Failure> {
 fn preview(submission: &Submission) -> DryRunView {
     let mut jobs_by_queue = BTreeMap::new();
     for job in &submission.jobs {
-        *jobs_by_queue.entry(job.queue.to_string()).or_insert(0) += 1;
+        let tasks = job.array.as_ref().map_or(1, |array| array.tasks.len());
+        *jobs_by_queue.entry(job.queue.to_string()).or_insert(0) += tasks;
     }
     DryRunView {
         contracts: submission.contracts.iter().map(|contract| contract.reference().to_string()).collect(),
         queues: submission.queues.iter().map(|queue| queue.name.to_string()).collect(),
         limits: submission.limits.iter().map(|limit| limit.limit.to_string()).collect(),
-        jobs: submission.jobs.len() as u64,
+        jobs: jobs_by_queue.values().sum(),
         jobs_by_queue,
     }
 }

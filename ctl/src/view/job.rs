@@ -35,6 +35,33 @@ pub struct JobView {
     pub failure_class: Option<&'static str>,
     pub message: Option<String>,
     pub last_seq: u64,
+    /// Of an array: how its tasks stand.
+    pub tasks: Option<TasksView>,
+    /// Of a task: its array, and its number there.
+    pub array: Option<u64>,
+    pub task: Option<i64>,
+}
+
+/// How the tasks of an array stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TasksView {
+    /// Not leased yet.
+    pub left: u64,
+    /// Leased, and not ended since.
+    pub open: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+}
+
+impl TasksView {
+    fn words(&self) -> String {
+        let Self { left, open, done, failed, cancelled } = *self;
+        let counts = [(done, "done"), (open, "open"), (left, "left"), (failed, "failed"), (cancelled, "cancelled")];
+        let counts: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        format!("{} tasks: {}", left + open + done + failed + cancelled, counts.join(", "))
+    }
 }
 
 impl From<v1::JobSummary> for JobView {
@@ -62,7 +89,16 @@ impl From<v1::JobSummary> for JobView {
             message,
             last_seq,
             not_before_unix_ms,
+            tasks,
+            task,
         } = wire;
+        let tasks = tasks.map(|v1::TaskCounts { left, open, done, failed, cancelled }| TasksView {
+            left,
+            open,
+            done,
+            failed,
+            cancelled,
+        });
         Self {
             job,
             queue,
@@ -84,17 +120,31 @@ impl From<v1::JobSummary> for JobView {
             failure_class: (!class.is_empty()).then_some(class),
             message: some_text(message),
             last_seq,
+            tasks,
+            array: task.map(|task| task.array),
+            task: task.map(|task| task.index),
         }
     }
 }
 
 impl JobView {
+    /// Its name; of a task, with its number.
+    fn name_cell(&self) -> Cell {
+        match self.task {
+            Some(task) => format!("{}[{task}]", self.name.as_deref().unwrap_or_default()).into(),
+            None => Cell::maybe(self.name.as_ref()),
+        }
+    }
+
     fn state_cell(&self) -> Cell {
         Cell::tinted(self.state, state_tint(self.state))
     }
 
     /// The failure, as short as a list wants it.
     fn note(&self) -> String {
+        if let Some(tasks) = &self.tasks {
+            return tasks.words();
+        }
         let class = self.failure_class.map(|class| format!("{class}: ")).unwrap_or_default();
         let text = format!("{class}{}", self.message.as_deref().unwrap_or_default());
         match text.char_indices().nth(MESSAGE_CHARS) {
@@ -108,7 +158,7 @@ impl JobView {
 pub(super) fn state_tint(state: &str) -> Tint {
     match state {
         "done" => Tint::Good,
-        "leased" => Tint::Busy,
+        "leased" | "running" => Tint::Busy,
         "failed" => Tint::Bad,
         "cancelled" => Tint::Warn,
         _ => Tint::Plain,
@@ -142,7 +192,7 @@ impl View for JobsView {
                 job.job.into(),
                 Cell::from(&job.queue),
                 Cell::from(&job.kind),
-                Cell::maybe(job.name.as_ref()),
+                job.name_cell(),
                 job.state_cell(),
                 job.attempts.into(),
                 job.accepted.into(),
@@ -261,6 +311,12 @@ impl View for JobDetailView {
         }
         if let Some(at) = self.waits_until {
             pairs.push(("waits until", at.into()));
+        }
+        if let Some(tasks) = &job.tasks {
+            pairs.push(("tasks", tasks.words().into()));
+        }
+        if let (Some(array), Some(task)) = (job.array, job.task) {
+            pairs.push(("task", format!("{task} of array {array}").into()));
         }
         if !self.depends_on.is_empty() {
             pairs.push(("depends on", format!("{:?}", self.depends_on).into()));

@@ -42,6 +42,26 @@ fn job(id: u64, state: v1::JobState) -> v1::JobSummary {
         message: String::new(),
         last_seq: id + 200,
         not_before_unix_ms: 0,
+        tasks: None,
+        task: None,
+    }
+}
+
+fn array() -> v1::JobSummary {
+    v1::JobSummary {
+        name: "frames".into(),
+        tasks: Some(v1::TaskCounts { left: 999_990, open: 4, done: 5, failed: 1, cancelled: 0 }),
+        worker: String::new(),
+        lease: 0,
+        ..job(9, v1::JobState::Ready)
+    }
+}
+
+fn task() -> v1::JobSummary {
+    v1::JobSummary {
+        name: "frames".into(),
+        task: Some(v1::Task { array: 9, index: -3 }),
+        ..job(12, v1::JobState::Leased)
     }
 }
 
@@ -166,7 +186,7 @@ fn worker() -> v1::WorkerStatus {
 
 #[test]
 fn jobs() {
-    let jobs = vec![job(7, v1::JobState::Done).into(), failed_job().into()];
+    let jobs = vec![job(7, v1::JobState::Done).into(), failed_job().into(), array().into(), task().into()];
     insta::assert_snapshot!(shown(&JobsView { jobs, next_after_job: Some(8) }));
 }
 

@@ -110,6 +110,7 @@ pub struct DryRunView {
     pub contracts: Vec<String>,
     pub queues: Vec<String>,
     pub limits: Vec<String>,
+    /// With each task of an array.
     pub jobs: u64,
     /// The queues that its jobs go to, with how many each gets.
     pub jobs_by_queue: std::collections::BTreeMap<String, u64>,
@@ -137,12 +138,17 @@ pub struct EnqueuedView {
     /// It was there, with the same idempotency key and spec.
     pub existed: bool,
     pub queue: String,
+    /// How many tasks it has, if it is an array.
+    pub tasks: Option<u64>,
 }
 
 impl View for EnqueuedView {
     fn table(&self, _page: &Page) -> String {
         let known = if self.existed { ", known before" } else { "" };
-        format!("job {} in queue {}{known}", self.job, self.queue)
+        match self.tasks {
+            Some(tasks) => format!("array {} of {tasks} tasks in queue {}{known}", self.job, self.queue),
+            None => format!("job {} in queue {}{known}", self.job, self.queue),
+        }
     }
 
     fn names(&self) -> Vec<String> {

@@ -109,6 +109,8 @@ impl Measures {
             | Event::QueueResumed { .. }
             | Event::ContractRegistered(_)
             | Event::JobSubmitted(_)
+            | Event::TaskMade { .. }
+            | Event::ArrayEnded { .. }
             | Event::JobReadied { .. }
             | Event::LeaseReleased { .. }
             | Event::LeaseExpired { .. }

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use orch_core::array::Task;
 use orch_core::id::{JobId, LeaseId, Seq, WorkerId};
 use orch_core::job::{JobSpec, Payload};
 use orch_core::liveness::{Liveness, Registration};
@@ -299,6 +300,8 @@ impl Engine {
             | Event::QueueResumed { .. }
             | Event::ContractRegistered(_)
             | Event::JobSubmitted(_)
+            | Event::TaskMade { .. }
+            | Event::ArrayEnded { .. }
             | Event::JobReadied { .. }
             | Event::BatchJudged(_)
             | Event::CandidateAccepted(_)
@@ -327,11 +330,15 @@ impl Engine {
     }
 }
 
-/// A job as it was submitted, from the ledger. It panics as [`Engine::payload`] does.
+/// A job as it was submitted, from the ledger; a task as its array makes it. It panics as [`Engine::payload`] does.
 #[allow(clippy::panic)]
 fn spec(ledger: &Ledger, job: JobId) -> JobSpec {
     match ledger.read(job.0) {
         Ok(Record { event: Event::JobSubmitted(submitted), .. }) => submitted.spec,
+        Ok(Record { event: Event::TaskMade { array, index }, .. }) => {
+            let task = spec(ledger, array).task(Task { array, index });
+            task.unwrap_or_else(|| panic!("record {job} is no task of array {array}"))
+        }
         Ok(record) => panic!("record {job} is no job but {:?}", record.event),
         Err(error) => panic!("record {job} of the ledger cannot be read: {error}"),
     }

@@ -28,6 +28,9 @@ pub(super) fn judge_again(ledger: &Ledger, state: &mut State) {
         if let Event::JobSubmitted(submitted) = &record.event {
             payloads.insert(JobId(record.seq), submitted.spec.payload.clone());
         }
+        if let Event::TaskMade { .. } = &record.event {
+            payloads.insert(JobId(record.seq), super::spec(ledger, JobId(record.seq)).payload);
+        }
         let refused = match &record.event {
             Event::CandidateAccepted(accepted) => !passes(accepted, &newest, &payloads),
             _ => false,

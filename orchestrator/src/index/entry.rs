@@ -3,9 +3,10 @@
 //! The bytes are ours alone: an index of another [`super::SCHEMA`] is never read. Numbers are LEB128, texts have
 //! their length before them, the history is written as differences. About 90 bytes a job.
 
+use orch_core::array::Task;
 use orch_core::id::{JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
 use orch_core::record::{Event, FailureClass, Record};
-use orch_core::summary::JobSummary;
+use orch_core::summary::{JobSummary, TaskCounts};
 use orch_core::time::Timestamp;
 
 use super::bytes::{Reader, Writer};
@@ -21,9 +22,16 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry that a submit begins; None for any other record.
+    /// The entry that a submit begins; None for any other record, also for a task's.
     pub fn begin(record: &Record) -> Option<(JobId, Self)> {
         let summary = JobSummary::begin(record)?;
+        Some((JobId(record.seq), Self { summary, history: vec![record.seq] }))
+    }
+
+    /// The entry of a task that was made, given its array's, which takes it into account; None for any other record.
+    pub fn begin_task(array: &mut Self, record: &Record) -> Option<(JobId, Self)> {
+        let summary = JobSummary::begin_task(&array.summary, record)?;
+        array.summary.follow(None, &summary);
         Some((JobId(record.seq), Self { summary, history: vec![record.seq] }))
     }
 
@@ -87,6 +95,8 @@ fn write_summary(summary: &JobSummary, out: &mut Writer) {
         class,
         message,
         last_seq,
+        tasks,
+        task,
     } = summary;
     out.text(queue.as_str());
     out.text(kind.as_str());
@@ -107,6 +117,13 @@ fn write_summary(summary: &JobSummary, out: &mut Writer) {
     out.option(class.as_ref(), |out, class| out.0.push(class_code(*class)));
     out.text(message);
     out.number(last_seq.0);
+    out.option(tasks.as_ref(), |out, TaskCounts { left, open, done, failed, cancelled }| {
+        [left, open, done, failed, cancelled].into_iter().for_each(|count| out.number(*count));
+    });
+    out.option(task.as_ref(), |out, task| {
+        out.number(task.array.get());
+        out.signed(task.index);
+    });
 }
 
 fn read_summary(bytes: &mut Reader<'_>) -> Option<JobSummary> {
@@ -131,6 +148,11 @@ fn read_summary(bytes: &mut Reader<'_>) -> Option<JobSummary> {
         class: bytes.option(|bytes| CLASSES.get(usize::from(bytes.byte()?)).copied())?,
         message: bytes.text()?.to_owned(),
         last_seq: Seq(bytes.number()?),
+        tasks: bytes.option(|bytes| {
+            let mut count = || bytes.number();
+            Some(TaskCounts { left: count()?, open: count()?, done: count()?, failed: count()?, cancelled: count()? })
+        })?,
+        task: bytes.option(|bytes| Some(Task { array: JobId::new(bytes.number()?), index: bytes.signed()? }))?,
     })
 }
 
@@ -162,12 +184,13 @@ mod tests {
     prop_compose! {
         fn entry()(
             (queue, kind) in ("[a-z][a-z0-9/]{0,9}", "[a-z]{1,9}"), name in proptest::option::of(".{0,20}"),
-            (priority, phase) in (any::<i32>(), 0..7usize), not_before in proptest::option::of(any::<i64>()),
+            (priority, phase) in (any::<i32>(), 0..8usize), not_before in proptest::option::of(any::<i64>()),
             (attempts, failures, crashes) in any::<(u32, u32, u32)>(), times in any::<(i64, i64)>(),
             (worker, lease) in (proptest::option::of("[a-z]{1,9}"), proptest::option::of(any::<u64>())),
             (accepted, duplicates, rejected) in any::<(u64, u64, u64)>(),
             (class, message) in (proptest::option::of(0..5usize), ".{0,80}"),
             history in proptest::collection::vec(any::<u64>().prop_map(Seq), 0..20), last in any::<u64>(),
+            (tasks, task) in any::<(Option<[u64; 5]>, Option<(u64, i64)>)>(),
         ) -> Entry {
             let summary = JobSummary {
                 queue: QueueName::new(&queue).unwrap(),
@@ -181,6 +204,10 @@ mod tests {
                 lease: lease.map(LeaseId::new),
                 class: class.map(|class| CLASSES[class]),
                 last_seq: Seq(last),
+                tasks: tasks.map(|[left, open, done, failed, cancelled]| {
+                    TaskCounts { left, open, done, failed, cancelled }
+                }),
+                task: task.map(|(array, index)| Task { array: JobId::new(array), index }),
             };
             Entry { summary, history }
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, hash_map};
 
 use orch_core::id::{JobId, QueueName};
-use orch_core::record::Record;
+use orch_core::record::{Event, Record};
 use orch_core::summary::{JobPhase, job_of};
 
 use super::block::{self, BlockId, Place};
@@ -59,8 +59,25 @@ impl<'a> Step<'a> {
             self.jobs += 1;
             return Ok(());
         }
+        if let Event::TaskMade { array, index: _ } = &record.event {
+            let unfit = || StoreError::Damaged(format!("record {} is no task of array {array}", record.seq));
+            let (job, entry) = Entry::begin_task(self.entry(*array, record)?, record).ok_or_else(unfit)?;
+            let (id, place) = block::locate(job);
+            self.open(id)?.changed.insert(place, Changed { was: None, entry });
+            self.jobs += 1;
+            return Ok(());
+        }
         let Some(job) = job_of(record) else { return Ok(()) };
-        self.entry(job, record)?.take(record);
+        let entry = self.entry(job, record)?;
+        let Some(task) = entry.summary.task else {
+            entry.take(record);
+            return Ok(());
+        };
+        // What becomes of a task concerns its array, too.
+        let before = entry.summary.clone();
+        entry.take(record);
+        let after = entry.summary.clone();
+        self.entry(task.array, record)?.summary.follow(Some(&before), &after);
         Ok(())
     }
 

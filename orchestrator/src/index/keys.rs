@@ -13,7 +13,7 @@ use super::block::BlockId;
 pub(super) const MARK: &[u8] = b"m";
 
 /// Every phase, in the order of their codes.
-pub(super) const PHASES: [JobPhase; 7] = [
+pub(super) const PHASES: [JobPhase; 8] = [
     JobPhase::Blocked,
     JobPhase::Ready,
     JobPhase::Delayed,
@@ -21,6 +21,7 @@ pub(super) const PHASES: [JobPhase; 7] = [
     JobPhase::Done,
     JobPhase::Failed,
     JobPhase::Cancelled,
+    JobPhase::Running,
 ];
 
 pub(super) const fn phase_code(phase: JobPhase) -> u8 {
@@ -32,6 +33,7 @@ pub(super) const fn phase_code(phase: JobPhase) -> u8 {
         JobPhase::Done => 4,
         JobPhase::Failed => 5,
         JobPhase::Cancelled => 6,
+        JobPhase::Running => 7,
     }
 }
 

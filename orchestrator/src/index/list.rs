@@ -33,6 +33,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Of this name.
     pub name: Option<String>,
+    /// A task of this array.
+    pub array: Option<JobId>,
     /// Of the queues that the caller may touch.
     pub within: Queues,
 }
@@ -55,7 +57,7 @@ const CHUNK: usize = 64;
 
 impl Filter {
     fn matches(&self, summary: &JobSummary) -> bool {
-        let Self { queue, kind, phases, worker, jobs: _, class, since, name, within } = self;
+        let Self { queue, kind, phases, worker, jobs: _, class, since, name, array, within } = self;
         within.contain(&summary.queue)
             && queue.as_ref().is_none_or(|queue| *queue == summary.queue)
             && kind.as_ref().is_none_or(|kind| *kind == summary.kind)
@@ -64,11 +66,14 @@ impl Filter {
             && class.is_none_or(|class| summary.class == Some(class))
             && since.is_none_or(|since| summary.changed_at >= since)
             && name.as_ref().is_none_or(|name| summary.name.as_ref() == Some(name))
+            && array.is_none_or(|array| summary.task.is_some_and(|task| task.array == array))
     }
 }
 
 /// The first `limit` jobs behind `after` that the filter means.
 pub(super) fn list(store: &dyn Store, filter: &Filter, after: JobId, limit: usize) -> Result<Page, StoreError> {
+    // A task is younger than its array.
+    let after = after.max(filter.array.unwrap_or(after));
     let mut source = Candidates::new(store, filter, after)?;
     let mut page = Page::default();
     let mut looked_at = 0;

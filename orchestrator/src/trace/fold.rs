@@ -21,6 +21,8 @@ pub struct Fold {
     sampling: Sampling,
     jobs: HashMap<JobId, Traced>,
     attempts: HashMap<LeaseId, Attempt>,
+    /// Arrays of which tasks are still made, whether their own trace is kept or not: queue, kind and submit.
+    arrays: HashMap<JobId, (String, String, Timestamp)>,
 }
 
 struct Traced {
@@ -54,14 +56,23 @@ struct Ended<'a> {
 impl Fold {
     /// What is open in a state.
     pub fn of(ledger: &str, sampling: Sampling, state: &State) -> Self {
-        let mut fold = Self { ledger: ledger.to_owned(), sampling, jobs: HashMap::new(), attempts: HashMap::new() };
+        let (jobs, attempts, arrays) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut fold = Self { ledger: ledger.to_owned(), sampling, jobs, attempts, arrays };
         for (id, job) in state.jobs() {
+            if state.array(id).is_some_and(|array| array.left > 0) {
+                let (queue, kind, _) = state.lane(job);
+                fold.arrays.insert(id, (queue.to_string(), kind.to_string(), job.submitted_at));
+            }
             if !fold.keeps(id) {
                 continue;
             }
             let lease = match job.state {
                 JobState::Leased { lease } => Some(lease),
-                JobState::Blocked { .. } | JobState::Ready | JobState::Delayed { .. } | JobState::Failed { .. } => None,
+                JobState::Blocked { .. }
+                | JobState::Ready
+                | JobState::Delayed { .. }
+                | JobState::Running
+                | JobState::Failed { .. } => None,
             };
             let (queue, kind, _) = state.lane(job);
             let (queue, kind) = (queue.to_string(), kind.to_string());
@@ -94,12 +105,34 @@ impl Fold {
         match &record.event {
             Event::JobSubmitted(submitted) => {
                 let job = JobId(record.seq);
+                if submitted.spec.array.is_some() {
+                    let (queue, kind) = (submitted.spec.queue.to_string(), submitted.kind.to_string());
+                    self.arrays.insert(job, (queue, kind, at));
+                }
                 if self.keeps(job) {
                     let (queue, kind) = (submitted.spec.queue.to_string(), submitted.kind.to_string());
                     let traced = Traced { queue, kind, began: at, waits_since: at, again: 0, lease: None };
                     self.jobs.insert(job, traced);
                 }
                 Vec::new()
+            }
+            Event::TaskMade { array, .. } => {
+                let job = JobId(record.seq);
+                // It waited as long as its array.
+                if let Some((queue, kind, began)) = self.arrays.get(array).filter(|_| self.keeps(job)).cloned() {
+                    let traced = Traced { queue, kind, began, waits_since: began, again: 0, lease: None };
+                    self.jobs.insert(job, traced);
+                }
+                Vec::new()
+            }
+            Event::ArrayEnded { array, failed, cancelled, .. } => {
+                self.arrays.remove(array);
+                let (state, error) = match (failed, cancelled) {
+                    (0, 0) => ("done", None),
+                    (0, _) => ("cancelled", None),
+                    (_, _) => ("failed", Some(format!("{failed} of its tasks failed"))),
+                };
+                self.job(*array, at, state, error, *failed == 0).into_iter().collect()
             }
             Event::LeaseGranted { job, attempt, worker, .. } => {
                 let lease = LeaseId(record.seq);
@@ -150,6 +183,7 @@ impl Fold {
                 ended.into_iter().collect()
             }
             Event::JobCancelled { job, .. } => {
+                self.arrays.remove(job);
                 let lease = self.jobs.get(job).and_then(|traced| traced.lease);
                 let ended =
                     lease.and_then(|lease| self.attempt(lease, at, Ended { outcome: "cancelled", error: None }));

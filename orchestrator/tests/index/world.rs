@@ -8,7 +8,7 @@ use std::time::Duration;
 use orch_core::id::{JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
 use orch_core::job::{JobSpec, Payload};
 use orch_core::queue::QueueSpec;
-use orch_core::record::Record;
+use orch_core::record::{Event, Record};
 use orch_core::state::{Decision, LeaseRequest, State, Submission};
 use orch_core::time::Timestamp;
 use orch_orchestrator::index::{
@@ -90,8 +90,17 @@ impl World {
         for record in self.ledger.0.lock().unwrap().iter() {
             if let Some((job, entry)) = Entry::begin(record) {
                 entries.insert(job, entry);
+            } else if let Event::TaskMade { array, .. } = &record.event {
+                let (job, entry) = Entry::begin_task(entries.get_mut(array).unwrap(), record).unwrap();
+                entries.insert(job, entry);
             } else if let Some(job) = orch_core::summary::job_of(record) {
-                entries.get_mut(&job).unwrap().take(record);
+                let entry = entries.get_mut(&job).unwrap();
+                let before = entry.summary.clone();
+                entry.take(record);
+                let after = entry.summary.clone();
+                if let Some(task) = after.task {
+                    entries.get_mut(&task.array).unwrap().summary.follow(Some(&before), &after);
+                }
             }
         }
         entries

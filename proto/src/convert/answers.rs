@@ -13,7 +13,7 @@ use crate::v1;
 
 /// A grant as its worker sees it. `name` is empty for a job without one, `traceparent` where nobody traces.
 pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String, traceparent: String) -> v1::Lease {
-    let Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant } = granted;
+    let Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant, task } = granted;
     v1::Lease {
         lease: lease.get(),
         job: job.get(),
@@ -29,6 +29,7 @@ pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String, tra
         name,
         traceparent,
         resources: (variant != Variant::default()).then(|| (&variant).into()),
+        task: task.map(Into::into),
     }
 }
 

@@ -18,6 +18,7 @@ impl From<&Why> for v1::Why {
             | Why::RetriesPaused { reason: _ }
             | Why::Next
             | Why::OtherQueues => {}
+            Why::Tasks { tasks, left: _, open: _, failed: _ } => wire.count = *tasks,
             Why::QueueFull { queue: _, running, max } => (wire.in_use, wire.max) = (*running, *max),
             Why::NeverFits { target, wants, max } => {
                 (wire.limit, wire.wants, wire.max) = (target.to_string(), *wants, *max);

@@ -33,14 +33,26 @@ pub struct JobConditions {
     pub name: Option<String>,
     /// With this idempotency key.
     pub idempotency_key: Option<String>,
+    /// A task of this array.
+    pub array: Option<JobId>,
 }
 
 impl TryFrom<v1::JobFilter> for JobConditions {
     type Error = Faults;
 
     fn try_from(wire: v1::JobFilter) -> Result<Self, Faults> {
-        let v1::JobFilter { queue, kind, states, worker, jobs, failure_class, since_unix_ms, name, idempotency_key } =
-            wire;
+        let v1::JobFilter {
+            queue,
+            kind,
+            states,
+            worker,
+            jobs,
+            failure_class,
+            since_unix_ms,
+            name,
+            idempotency_key,
+            array,
+        } = wire;
         let mut faults = Faults::new();
         if jobs.len() > MAX_NAMED_JOBS {
             faults.push("jobs", format_args!("{} jobs, at most {MAX_NAMED_JOBS} are allowed", jobs.len()));
@@ -60,6 +72,7 @@ impl TryFrom<v1::JobFilter> for JobConditions {
             since: since_unix_ms.map(Timestamp),
             name: set(name),
             idempotency_key: set(idempotency_key),
+            array: (array != 0).then(|| JobId::new(array)),
         };
         faults.or(conditions)
     }

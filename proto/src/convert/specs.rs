@@ -3,6 +3,7 @@
 //! The bounds here keep what could not be replayed out of the ledger: a time beyond the calendar, a factor that
 //! JSON cannot write, texts that would make a line too long.
 
+use orch_core::array::{ArraySpec, Fields, TasksError, array_faults};
 use orch_core::id::{ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS, retry_rule_faults, share_faults, want_faults};
@@ -49,6 +50,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             prefer,
             queue_timeout_ms,
             unique: wire_unique,
+            array,
         } = wire;
         let mut faults = Faults::new();
         let queue = faults.take("queue", QueueName::new(&queue));
@@ -82,10 +84,11 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             true => OnDependencyFailure::Continue,
             false => OnDependencyFailure::Cancel,
         };
+        let array = array.and_then(|array| faults.take("array", ArraySpec::try_from(array)));
         let (Some(queue), Some(payload), Some(retry), Some(lease)) = (queue, payload, retry, lease) else {
             return Err(faults);
         };
-        faults.or(Self {
+        let spec = Self {
             queue,
             kind,
             name,
@@ -106,7 +109,37 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             on_dependency_failure,
             idempotency_key: key,
             unique,
-        })
+            array,
+        };
+        for (field, message) in array_faults(&spec) {
+            faults.push(&field, message);
+        }
+        faults.or(spec)
+    }
+}
+
+impl TryFrom<v1::ArraySpec> for ArraySpec {
+    type Error = String;
+
+    fn try_from(wire: v1::ArraySpec) -> Result<Self, String> {
+        let v1::ArraySpec { tasks, r#as, max_running } = wire;
+        let fields = match <[String; 2]>::try_from(r#as) {
+            Ok(bounds) => Fields::Bounds(bounds),
+            Err(names) if names.len() > 2 => {
+                return Err(format!("as has {} names, at most 2 are allowed", names.len()));
+            }
+            Err(names) => names.into_iter().next().map_or_else(Fields::default, Fields::Index),
+        };
+        let tasks = tasks.parse().map_err(|error: TasksError| format!("tasks: {error}"))?;
+        Ok(Self { tasks, fields, max_running })
+    }
+}
+
+impl From<&ArraySpec> for v1::ArraySpec {
+    fn from(array: &ArraySpec) -> Self {
+        let ArraySpec { tasks, fields, max_running } = array;
+        let names = if *fields == Fields::default() { &[][..] } else { fields.names() };
+        Self { tasks: tasks.to_string(), r#as: names.to_vec(), max_running: *max_running }
     }
 }
 
@@ -133,6 +166,7 @@ impl From<&JobSpec> for v1::JobSpec {
             on_dependency_failure,
             idempotency_key,
             unique,
+            array,
         } = spec;
         Self {
             queue: queue.to_string(),
@@ -151,6 +185,7 @@ impl From<&JobSpec> for v1::JobSpec {
                 OnDependencyFailure::Continue => true,
             },
             idempotency_key: idempotency_key.clone().unwrap_or_default(),
+            array: array.as_ref().map(Into::into),
             keys: keys.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             semaphores: semaphores.iter().map(|(name, units)| (name.to_string(), *units)).collect(),
             resources: resources.0.iter().map(Into::into).collect(),

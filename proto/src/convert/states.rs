@@ -52,6 +52,7 @@ pub const fn job_state_name(state: v1::JobState) -> &'static str {
         v1::JobState::Done => "done",
         v1::JobState::Failed => "failed",
         v1::JobState::Cancelled => "cancelled",
+        v1::JobState::Running => "running",
     }
 }
 

@@ -1,9 +1,10 @@
 //! Jobs and counts as listings show them.
 
+use orch_core::array::Task;
 use orch_core::id::JobId;
 use orch_core::queue::QueueSpec;
 use orch_core::state::{Counts, JobCounts, Registered};
-use orch_core::summary::{JobPhase, JobSummary};
+use orch_core::summary::{JobPhase, JobSummary, TaskCounts};
 use orch_core::time::Timestamp;
 
 use super::UnknownState;
@@ -19,6 +20,7 @@ impl From<JobPhase> for v1::JobState {
             JobPhase::Done => Self::Done,
             JobPhase::Failed => Self::Failed,
             JobPhase::Cancelled => Self::Cancelled,
+            JobPhase::Running => Self::Running,
         }
     }
 }
@@ -36,6 +38,7 @@ impl TryFrom<v1::JobState> for JobPhase {
             v1::JobState::Done => Ok(Self::Done),
             v1::JobState::Failed => Ok(Self::Failed),
             v1::JobState::Cancelled => Ok(Self::Cancelled),
+            v1::JobState::Running => Ok(Self::Running),
         }
     }
 }
@@ -62,6 +65,8 @@ pub fn summary(job: JobId, summary: JobSummary) -> v1::JobSummary {
         class,
         message,
         last_seq,
+        tasks,
+        task,
     } = summary;
     v1::JobSummary {
         job: job.get(),
@@ -84,6 +89,20 @@ pub fn summary(job: JobId, summary: JobSummary) -> v1::JobSummary {
         message,
         last_seq: last_seq.0,
         not_before_unix_ms: unix_ms(not_before),
+        tasks: tasks.map(|TaskCounts { left, open, done, failed, cancelled }| v1::TaskCounts {
+            left,
+            open,
+            done,
+            failed,
+            cancelled,
+        }),
+        task: task.map(Into::into),
+    }
+}
+
+impl From<Task> for v1::Task {
+    fn from(task: Task) -> Self {
+        Self { array: task.array.get(), index: task.index }
     }
 }
 

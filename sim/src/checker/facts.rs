@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orch_core::array::ArraySpec;
 use orch_core::digest::Digest;
 use orch_core::id::{ContractRef, ImportId, JobId, LeaseId, Seq, WorkerId};
 use orch_core::job::{JobSpec, Payload};
@@ -28,8 +29,17 @@ pub(super) struct JobFact {
     pub(super) retried: bool,
     unique: Unique,
     submitted_at: Timestamp,
-    /// Since when it is ready, if it is.
+    /// Since when it is ready, if it is; of an array, as long as no task of it was made.
     ready_since: Option<Timestamp>,
+    /// What it has of an array, if it is one.
+    array: Option<ArrayFact>,
+}
+
+/// An array, as the records tell it.
+struct ArrayFact {
+    spec: ArraySpec,
+    /// The tasks that were made: their number and their job.
+    made: BTreeMap<i64, JobId>,
 }
 
 /// Whether a job is open.
@@ -133,8 +143,13 @@ impl Facts {
                 let waits = !submitted.depends_on.is_empty() || submitted.not_before.is_some();
                 let ready_since = (!waits).then_some(*at);
                 let (unique, submitted_at) = (spec.unique, *at);
-                let fact = JobFact { key, payload, unique, submitted_at, ready_since, ..JobFact::default() };
+                let array = spec.array.clone().map(|spec| ArrayFact { spec, made: BTreeMap::new() });
+                let fact = JobFact { key, payload, unique, submitted_at, ready_since, array, ..JobFact::default() };
                 self.jobs.insert(JobId(*seq), fact);
+            }
+            Event::TaskMade { array, index } => self.task_made(*seq, *array, *index),
+            Event::ArrayEnded { array, done, failed, cancelled } => {
+                self.array_ended(*seq, *array, [*done, *failed, *cancelled]);
             }
             Event::JobReadied { job, not_before } => {
                 if let Some(job) = self.open_job(*seq, *job) {
@@ -217,6 +232,54 @@ impl Facts {
             | Event::RetriesPaused { .. }
             | Event::RetriesResumed {}
             | Event::LedgerRepaired { .. } => {}
+        }
+    }
+
+    /// A task is made of an open array, once, and finds its number in its payload.
+    fn task_made(&mut self, seq: Seq, id: JobId, index: i64) {
+        let Some(job) = self.open_job(seq, id) else { return };
+        job.ready_since = None;
+        let mut payload: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(job.payload.as_str()).unwrap_or_default();
+        let known = job.array.as_mut().and_then(|array| {
+            let piece = array.spec.tasks.piece(index)?;
+            let before = array.made.insert(index, JobId(seq));
+            for (name, number) in array.spec.fields.names().iter().zip([piece.index, piece.end]) {
+                payload.insert(name.clone(), number.into());
+            }
+            Some(before)
+        });
+        match known {
+            None => self.violated(Rule::OneLease, format!("record {seq} makes task {index} of {id}, which has none")),
+            Some(Some(before)) => {
+                let message = format!("record {seq} makes task {index} of array {id}, which is job {before} already");
+                self.violated(Rule::OneLease, message);
+            }
+            Some(None) => {}
+        }
+        let payload = Payload::from_value(&serde_json::Value::Object(payload));
+        self.jobs.insert(JobId(seq), JobFact { payload, ..JobFact::default() });
+    }
+
+    /// An array ends when each of its tasks has, and says how many ended how.
+    fn array_ended(&mut self, seq: Seq, id: JobId, told: [u64; 3]) {
+        let counted = self.jobs.get(&id).and_then(|job| job.array.as_ref()).map(|array| {
+            let mut counts = [0; 3];
+            for task in array.made.values().filter_map(|task| self.jobs.get(task)) {
+                match task.phase {
+                    Phase::Open => {}
+                    Phase::Failed => counts[1] += 1,
+                    Phase::Gone => counts[if task.cancelled { 2 } else { 0 }] += 1,
+                }
+            }
+            (counts, array.spec.tasks.len())
+        });
+        let all = counted.is_some_and(|(counts, tasks)| counts == told && told.iter().sum::<u64>() == tasks);
+        if !all {
+            self.violated(Rule::Liveness, format!("record {seq} ends array {id} as {told:?}; counted: {counted:?}"));
+        }
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.phase = if told[1] > 0 { Phase::Failed } else { Phase::Gone };
         }
     }
 

@@ -3,6 +3,7 @@
 //! A job's candidates are a function of its payload, so that every attempt finds the same; each finds them with a little
 //! noise, on either side of a bucket's edge. Jobs overlap, so that candidates of one are duplicates of another's.
 
+use orch_core::array::{ArraySpec, Fields, Tasks};
 use orch_core::contract::ContractSpec;
 use orch_core::id::QueueName;
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
@@ -90,9 +91,22 @@ pub(crate) fn jobs(dice: &mut Dice, count: usize, batch: usize) -> Result<Submis
                 job.on_dependency_failure = OnDependencyFailure::Continue;
             }
         }
+        // Of what was drawn already, too.
+        if base % 6 == 1 {
+            job.payload = Payload::from_value(&serde_json::json!({"count": want}));
+            job.array = Some(array(base, want)?);
+        }
         jobs.push(job);
     }
     Ok(Submission { jobs, ..Submission::default() })
+}
+
+/// Some tasks, which find the number that they begin with in their payload.
+fn array(base: u64, want: u64) -> Result<ArraySpec, String> {
+    let base = i64::try_from(base).unwrap_or(0);
+    let tasks = Tasks::range(base, base + i64::try_from(want).unwrap_or(0), 2).map_err(|error| error.to_string())?;
+    let max_running = (want % 3 == 0).then_some(1);
+    Ok(ArraySpec { fields: Fields::Index("base".to_owned()), max_running, ..ArraySpec::new(tasks) })
 }
 
 /// What an attempt finds, in the order in which it is sent.

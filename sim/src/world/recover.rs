@@ -63,7 +63,10 @@ impl World {
         self.alive_checked = true;
         let Some((last, jobs)) = &self.open_at_end else { return };
         let waits = |job: &JobId| match state.job(*job).map(|job| &job.state) {
-            None | Some(JobState::Failed { .. } | JobState::Blocked { .. } | JobState::Delayed { .. }) => None,
+            None
+            | Some(JobState::Failed { .. } | JobState::Blocked { .. } | JobState::Delayed { .. } | JobState::Running) => {
+                None
+            }
             Some(JobState::Ready) => Some(format!("job {job} is ready and nobody takes it")),
             Some(JobState::Leased { lease }) if lease.get() <= *last => {
                 Some(format!("job {job} is held under lease {lease}, from before the end of the faults"))
@@ -103,6 +106,11 @@ fn waits_for_long(state: &State, job: JobId, horizon: orch_core::time::Timestamp
         Some(JobState::Blocked { waiting_on }) => {
             depth < 16 && waiting_on.iter().any(|on| waits_for_long(state, *on, horizon, depth + 1))
         }
+        // An array ends with the last of its tasks.
+        Some(JobState::Running) => state.array(job).is_some_and(|array| {
+            let open = array.held().iter().filter(|task| state.is_open(**task));
+            depth < 16 && open.into_iter().any(|task| waits_for_long(state, *task, horizon, depth + 1))
+        }),
         Some(JobState::Ready | JobState::Leased { .. } | JobState::Failed { .. }) | None => false,
     }
 }

@@ -1,6 +1,7 @@
 //! The system from outside: what a user, an operator and a bad day do to it.
 
 mod access;
+mod arrays;
 mod backup;
 mod bad_input;
 mod crash;

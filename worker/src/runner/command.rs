@@ -40,6 +40,10 @@ pub(crate) async fn run(config: &ProcessConfig, job: &Assignment, output: Output
         ("ORCH_KIND", job.kind_text.clone()),
     ];
     vars.extend(job.trace.map(|trace| ("TRACEPARENT", trace.run.to_string())));
+    if let Some(task) = job.task {
+        vars.push(("ORCH_ARRAY_JOB_ID", task.array.to_string()));
+        vars.push(("ORCH_ARRAY_TASK_ID", task.index.to_string()));
+    }
     let (mut group, Pipes { stdin, stdout, stderr }) = match Group::spawn(config, &vars, &job.vars) {
         Ok(spawned) => spawned,
         Err(message) => return Outcome::error(message),

@@ -168,6 +168,7 @@ impl Drop for Server {
 /// A job for a worker.
 pub fn lease(number: u64, kind: &str, payload: &str) -> v1::Lease {
     v1::Lease {
+        task: None,
         lease: number,
         job: number + 1000,
         attempt: 1,

@@ -68,13 +68,17 @@ impl Classes {
         }
     }
 
-    /// Counts a job of a kind that is ready, or is no more.
-    pub(super) fn count(&mut self, kind: u32, id: ClassId, ready: bool) {
-        if id == ANY_WORKER {
-            return;
+    /// So many more jobs of a kind are ready.
+    pub(super) fn more(&mut self, kind: u32, id: ClassId, jobs: u64) {
+        if id != ANY_WORKER {
+            *self.ready.entry((kind, id)).or_default() += jobs;
         }
-        let count = self.ready.entry((kind, id)).or_default();
-        *count = if ready { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// So many are not ready any more.
+    pub(super) fn less(&mut self, kind: u32, id: ClassId, jobs: u64) {
+        let Some(count) = self.ready.get_mut(&(kind, id)) else { return };
+        *count = count.saturating_sub(jobs);
         if *count == 0 {
             self.ready.remove(&(kind, id));
         }

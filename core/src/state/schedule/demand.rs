@@ -44,7 +44,7 @@ impl Schedule {
         for (lane, share) in self.lanes_for(pool) {
             let number = self.flows[lane.flow as usize].queue;
             let queue = queues.entry(number).or_insert_with(|| self.queues[number as usize].room());
-            let mut jobs = (lane.ready.len() as u64).min(*queue).min(all.jobs(1));
+            let mut jobs = lane.ready_jobs().min(*queue).min(all.jobs(1));
             for gate in lane.gates.iter().map(|gate| self.limits.gate(*gate)) {
                 let counter = || Room::of(self.limits.counter_at(gate.counter), now);
                 jobs = jobs.min(counters.entry(gate.counter).or_insert_with(counter).jobs(gate.amount));

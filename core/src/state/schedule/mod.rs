@@ -49,10 +49,19 @@ struct Lane {
     class: ClassId,
     gates: Box<[GateId]>,
     ready: BTreeSet<JobId>,
+    /// Which of them are arrays, and how many tasks each has left to make.
+    arrays: BTreeMap<JobId, u64>,
     /// How many jobs the state holds that belong here.
     jobs: u64,
     /// Where its head stands in its flow, if no narrow gate holds it back.
     listed: Option<(Passes, JobId)>,
+}
+
+impl Lane {
+    /// How many jobs are ready, with each task that an array has left.
+    fn ready_jobs(&self) -> u64 {
+        (self.ready.len() - self.arrays.len()) as u64 + self.arrays.values().sum::<u64>()
+    }
 }
 
 #[derive(Debug)]
@@ -172,7 +181,8 @@ impl Schedule {
             return *id;
         }
         let (flow, priority, class, gates) = name.clone();
-        let lane = Lane { flow, priority, class, gates: gates.clone(), ready: BTreeSet::new(), jobs: 1, listed: None };
+        let (ready, arrays) = (BTreeSet::new(), BTreeMap::new());
+        let lane = Lane { flow, priority, class, gates: gates.clone(), ready, arrays, jobs: 1, listed: None };
         let id = LaneId(self.lanes.insert(lane));
         self.classes.join(class);
         for gate in &gates {
@@ -217,13 +227,19 @@ impl Schedule {
         self.classes.at(self.lanes.at(id.0).class)
     }
 
-    /// A job is ready.
-    pub(super) fn insert(&mut self, id: LaneId, job: JobId) {
+    /// One more job belongs to the lane, until it is closed.
+    pub(super) fn share(&mut self, id: LaneId) {
+        self.lanes.at_mut(id.0).jobs += 1;
+    }
+
+    /// A job is ready; if it is an array, so many tasks of it.
+    pub(super) fn insert(&mut self, id: LaneId, job: JobId, tasks: Option<u64>) {
         let lane = self.lanes.at_mut(id.0);
         if lane.ready.insert(job) {
+            lane.arrays.extend(tasks.map(|tasks| (job, tasks)));
             let kind = self.flows[lane.flow as usize].kind;
-            self.kinds[kind as usize].ready += 1;
-            self.classes.count(kind, lane.class, true);
+            self.kinds[kind as usize].ready += tasks.unwrap_or(1);
+            self.classes.more(kind, lane.class, tasks.unwrap_or(1));
         }
         self.list(id);
     }
@@ -232,11 +248,22 @@ impl Schedule {
     pub(super) fn remove(&mut self, id: LaneId, job: JobId) {
         let lane = self.lanes.at_mut(id.0);
         if lane.ready.remove(&job) {
+            let tasks = lane.arrays.remove(&job).unwrap_or(1);
             let kind = self.flows[lane.flow as usize].kind;
-            self.kinds[kind as usize].ready -= 1;
-            self.classes.count(kind, lane.class, false);
+            self.kinds[kind as usize].ready -= tasks;
+            self.classes.less(kind, lane.class, tasks);
         }
         self.list(id);
+    }
+
+    /// An array that is ready has one task less to make.
+    pub(super) fn task_made(&mut self, id: LaneId, array: JobId) {
+        let lane = self.lanes.at_mut(id.0);
+        let Some(tasks) = lane.arrays.get_mut(&array) else { return };
+        *tasks -= 1;
+        let kind = self.flows[lane.flow as usize].kind;
+        self.kinds[kind as usize].ready -= 1;
+        self.classes.less(kind, lane.class, 1);
     }
 
     /// A job of the lane was granted, by the record `seq`.

@@ -138,16 +138,24 @@ impl Schedule {
         holds
     }
 
-    /// How many ready jobs of the same queue and kind go before this one, if it is ready: by priority, then by age.
+    /// How many ready jobs of the same queue and kind go before this one, if it is ready: by priority, then by age. An
+    /// array is as many as it has tasks left.
     pub(in crate::state) fn ahead_of(&self, id: LaneId, job: JobId) -> u64 {
         let lane = self.lanes.at(id.0);
         let queue = &self.queues[self.flows[lane.flow as usize].queue as usize];
         let others = queue.lanes.iter().map(|other| self.lanes.at(other.0)).filter(|other| other.flow == lane.flow);
+        // Each array is there once already. One that makes its last task just now has none left, and is gone in a moment.
+        fn more<'a>(arrays: impl Iterator<Item = &'a u64>) -> u64 {
+            arrays.map(|tasks| tasks.saturating_sub(1)).sum()
+        }
         let before = |other: &super::Lane| match other.priority.cmp(&lane.priority) {
-            std::cmp::Ordering::Greater => other.ready.len(),
-            std::cmp::Ordering::Equal => other.ready.range(..job).count(),
+            std::cmp::Ordering::Greater => other.ready.len() as u64 + more(other.arrays.values()),
+            std::cmp::Ordering::Equal => {
+                let arrays = other.arrays.range(..job).map(|(_, tasks)| tasks);
+                other.ready.range(..job).count() as u64 + more(arrays)
+            }
             std::cmp::Ordering::Less => 0,
         };
-        others.map(|other| before(other) as u64).sum()
+        others.map(before).sum()
     }
 }

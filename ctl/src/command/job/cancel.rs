@@ -46,7 +46,7 @@ async fn explain(context: &Context, client: &Client, jobs: impl Iterator<Item = 
 }
 
 fn is_empty(filter: &JobFilterArgs) -> bool {
-    let JobFilterArgs { queue, kind, states, worker, class, since, name, key } = filter;
+    let JobFilterArgs { queue, kind, states, worker, class, since, name, key, array } = filter;
     queue.is_none()
         && kind.is_none()
         && states.is_empty()
@@ -55,4 +55,5 @@ fn is_empty(filter: &JobFilterArgs) -> bool {
         && since.is_none()
         && name.is_none()
         && key.is_none()
+        && array.is_none()
 }

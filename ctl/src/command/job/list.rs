@@ -62,7 +62,7 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit, Failure> {
 
 /// The filter that the arguments mean.
 pub fn wire_filter(args: JobFilterArgs, now: Timestamp) -> v1::JobFilter {
-    let JobFilterArgs { queue, kind, states, worker, class, since, name, key } = args;
+    let JobFilterArgs { queue, kind, states, worker, class, since, name, key, array } = args;
     v1::JobFilter {
         queue: queue.map(|queue| queue.to_string()).unwrap_or_default(),
         kind: kind.map(|kind| kind.to_string()).unwrap_or_default(),
@@ -73,5 +73,6 @@ pub fn wire_filter(args: JobFilterArgs, now: Timestamp) -> v1::JobFilter {
         since_unix_ms: since.map(|since| since.resolve(now).0),
         name: name.unwrap_or_default(),
         idempotency_key: key.unwrap_or_default(),
+        array: array.unwrap_or_default(),
     }
 }

@@ -26,6 +26,8 @@ pub struct Filter {
 struct Subject<'a> {
     #[serde(default)]
     job: Option<u64>,
+    #[serde(default)]
+    array: Option<u64>,
     #[serde(default, borrow)]
     queue: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -82,7 +84,8 @@ impl Filter {
         }
         let subject = subject(line);
         let job = match line.event_name() {
-            "job_submitted" => Some(line.seq.0),
+            "job_submitted" | "task_made" => Some(line.seq.0),
+            "array_ended" => subject.array,
             _ => subject.job.or(subject.origin.and_then(|origin| origin.lease).map(|lease| lease.job)),
         };
         let queue = subject.queue.or(subject.spec.and_then(|spec| spec.queue));
@@ -92,7 +95,9 @@ impl Filter {
             (Some(_), None, Some(job)) => self.jobs_of_queue.contains(&job),
             (Some(_), None, None) => false,
         };
-        if let (true, Some(_), Some(job)) = (of_queue, &queue, job) {
+        // A task is of its array's queue.
+        let of_queue = of_queue || subject.array.is_some_and(|array| self.jobs_of_queue.contains(&array));
+        if let (true, Some(job)) = (of_queue && (queue.is_some() || subject.array.is_some()), job) {
             self.jobs_of_queue.insert(job);
         }
         let of_job = self.job.is_none() || self.job == job;
@@ -153,6 +158,9 @@ mod tests {
             line(5, r#"{"batch_judged":{"origin":{"lease":{"job":2,"lease":4}},"number":1,"accepted":0}}"#),
             line(6, r#"{"batch_judged":{"origin":{"legacy":{"import":9}},"number":1,"accepted":0}}"#),
             line(7, r#"{"queue_paused":{"queue":"b","reason":"x"}}"#),
+            line(8, r#"{"task_made":{"array":2,"index":1}}"#),
+            line(9, r#"{"lease_granted":{"job":8,"attempt":1,"worker":"w"}}"#),
+            line(10, r#"{"array_ended":{"array":2,"done":1}}"#),
         ];
         let mut filter = Filter::new(args).unwrap();
         let lines = lines.iter().map(|text| orch_ledger::line::decode(text.as_bytes()).unwrap());
@@ -162,16 +170,17 @@ mod tests {
     #[test]
     fn records_are_found_by_job_queue_type_and_seq() {
         let all = RecordFilterArgs { from: 1, ..RecordFilterArgs::default() };
-        assert_eq!(wanted(&all), [1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(wanted(&RecordFilterArgs { job: Some(2), from: 1, ..RecordFilterArgs::default() }), [2, 4, 5]);
+        assert_eq!(wanted(&all), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(wanted(&RecordFilterArgs { job: Some(2), from: 1, ..RecordFilterArgs::default() }), [2, 4, 5, 10]);
+        assert_eq!(wanted(&RecordFilterArgs { job: Some(8), from: 1, ..RecordFilterArgs::default() }), [8, 9]);
         let queue = Some("a".parse().unwrap());
         assert_eq!(
             wanted(&RecordFilterArgs { queue: queue.clone(), from: 1, ..RecordFilterArgs::default() }),
-            [1, 2, 4, 5]
+            [1, 2, 4, 5, 8, 9, 10]
         );
-        assert_eq!(wanted(&RecordFilterArgs { queue, from: 4, ..RecordFilterArgs::default() }), [4, 5]);
+        assert_eq!(wanted(&RecordFilterArgs { queue, from: 4, ..RecordFilterArgs::default() }), [4, 5, 8, 9, 10]);
         let types = vec!["queue_paused".to_owned(), "lease_granted".to_owned()];
-        assert_eq!(wanted(&RecordFilterArgs { types, from: 1, ..RecordFilterArgs::default() }), [4, 7]);
+        assert_eq!(wanted(&RecordFilterArgs { types, from: 1, ..RecordFilterArgs::default() }), [4, 7, 9]);
     }
 
     #[test]

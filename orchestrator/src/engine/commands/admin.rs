@@ -79,6 +79,8 @@ impl Command for RetryFailed {
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<Vec<JobId>> {
         self.filter.states = vec![OpenState::Failed];
         let mut jobs = engine.state.select(&self.filter);
+        // An array is put back with the first of its tasks.
+        jobs.retain(|job| engine.state.array(*job).is_none());
         if self.limit > 0 {
             jobs.truncate(self.limit);
         }

@@ -235,11 +235,13 @@ impl Engine {
                 granted.push(lease);
             }
         }
-        let mut context = |granted: &Granted| {
+        let context = |granted: &Granted| {
             let (queue, kind, _) = self.state.lane(self.state.job(granted.job)?);
             let registered = granted.contract.as_ref().and_then(|reference| self.state.contracts().get(reference));
             let contract = registered.and_then(|registered| registered.contract.clone());
-            let name = names.remove(&granted.job).unwrap_or_default();
+            // A task has its array's name, which was read when it was made.
+            let array = granted.task.map(|task| task.array);
+            let name = names.get(&granted.job).or_else(|| names.get(&array?)).cloned().unwrap_or_default();
             Some(LeaseContext { queue: queue.clone(), kind: kind.clone(), name, contract })
         };
         granted.into_iter().filter_map(|granted| context(&granted).map(|context| (granted, context))).collect()

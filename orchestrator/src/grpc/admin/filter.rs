@@ -15,9 +15,9 @@ const PAGE: usize = 10_000;
 
 /// The part of the conditions that the index knows, and the idempotency key, which only the state knows.
 pub(super) fn of_index(conditions: JobConditions) -> (Filter, Option<String>) {
-    let JobConditions { queue, kind, phases, worker, jobs, class, since, name, idempotency_key } = conditions;
+    let JobConditions { queue, kind, phases, worker, jobs, class, since, name, idempotency_key, array } = conditions;
     let within = Queues::All;
-    (Filter { queue, kind, phases, worker, jobs, class, since, name, within }, idempotency_key)
+    (Filter { queue, kind, phases, worker, jobs, class, since, name, array, within }, idempotency_key)
 }
 
 const fn open_state(phase: JobPhase) -> Option<OpenState> {
@@ -26,6 +26,7 @@ const fn open_state(phase: JobPhase) -> Option<OpenState> {
         JobPhase::Ready => Some(OpenState::Ready),
         JobPhase::Delayed => Some(OpenState::Delayed),
         JobPhase::Leased => Some(OpenState::Leased),
+        JobPhase::Running => Some(OpenState::Running),
         JobPhase::Failed => Some(OpenState::Failed),
         JobPhase::Done | JobPhase::Cancelled => None,
     }
@@ -61,7 +62,7 @@ impl Admin {
         if states.is_empty() && !filter.phases.is_empty() {
             return Ok(None);
         }
-        let jobs = if filter.name.is_some() || filter.since.is_some() {
+        let jobs = if filter.name.is_some() || filter.since.is_some() || filter.array.is_some() {
             let jobs = self.jobs_in_index(filter.clone()).await?;
             if jobs.is_empty() {
                 return Ok(None);
@@ -70,7 +71,7 @@ impl Admin {
         } else {
             filter.jobs
         };
-        let Filter { queue, kind, phases: _, worker, jobs: _, class, since: _, name: _, within } =
+        let Filter { queue, kind, phases: _, worker, jobs: _, class, since: _, name: _, array: _, within } =
             Filter { jobs: Vec::new(), ..filter };
         Ok(Some(JobFilter { queue, kind, states, worker, jobs, class, failed_since: None, within }))
     }

@@ -59,13 +59,23 @@ impl Admin {
         });
         let (progress, waits_until) = volatile.await.map_err(refused)?;
         let data = self.about.data.clone();
-        let read = tokio::task::spawn_blocking(move || read_history(&data, &history));
-        let lines = read.await.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
-        let (spec, depends_on) = match lines.first() {
-            Some((Record { event: Event::JobSubmitted(submitted), .. }, _)) => {
-                (Some((&submitted.spec).into()), submitted.depends_on.iter().map(|on| on.get()).collect())
-            }
-            Some(_) | None => (None, Vec::new()),
+        let read = tokio::task::spawn_blocking(move || {
+            let lines = read_history(&data, &history)?;
+            let array = match lines.first() {
+                Some((Record { event: Event::TaskMade { array, .. }, .. }, _)) => read_history(&data, &[array.0])?,
+                Some(_) | None => Vec::new(),
+            };
+            Ok::<_, FollowError>((lines, array))
+        });
+        let (lines, array) = read.await.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        let submitted = |lines: &[(Record, String)]| match lines.first() {
+            Some((Record { event: Event::JobSubmitted(submitted), .. }, _)) => Some(submitted.clone()),
+            Some(_) | None => None,
+        };
+        let (spec, depends_on) = match (submitted(&lines), submitted(&array), summary.task) {
+            (Some(submitted), _, _) => (Some(submitted.spec), submitted.depends_on),
+            (None, Some(array), Some(task)) => (array.spec.task(task), Vec::new()),
+            (None, _, _) => (None, Vec::new()),
         };
         let line = |(record, event_json): (Record, String)| v1::HistoryLine {
             seq: record.seq.0,
@@ -74,9 +84,9 @@ impl Admin {
         };
         Ok(v1::GetJobResponse {
             summary: Some(convert::summary(job, summary)),
-            spec,
+            spec: spec.as_ref().map(Into::into),
             history: lines.into_iter().map(line).collect(),
-            depends_on,
+            depends_on: depends_on.into_iter().map(JobId::get).collect(),
             progress,
             waits_until_unix_ms: waits_until.map_or(0, |until| until.0),
         })
