@@ -102,7 +102,7 @@ impl Tasks {
         if ranges.len() > MAX_RANGES {
             return Err(TasksError::TooManyRanges(ranges.len()));
         }
-        for range in &ranges {
+        for range in &mut ranges {
             let beyond = [range.first, range.last].into_iter().find(|n| !(-MAX_INDEX..=MAX_INDEX).contains(n));
             if let Some(beyond) = beyond {
                 return Err(TasksError::Beyond(beyond));
@@ -112,6 +112,10 @@ impl Tasks {
             }
             if range.step < 1 {
                 return Err(TasksError::NoStep(range.to_string()));
+            }
+            // A single number has no step: what is written the same is the same.
+            if range.first == range.last {
+                range.step = 1;
             }
         }
         ranges.sort_by_key(|range| range.first);
@@ -466,6 +470,7 @@ mod tests {
             let tasks = Tasks::new(ranges.collect()).unwrap();
             let again: Tasks = tasks.to_string().parse().unwrap();
             let all = |tasks: &Tasks| (0..tasks.len()).map(|n| tasks.at(n).unwrap()).collect::<Vec<_>>();
+            prop_assert_eq!(&again, &tasks);
             prop_assert_eq!(all(&again), all(&tasks));
             for piece in all(&tasks) {
                 prop_assert_eq!(tasks.piece(piece.index), Some(piece));
