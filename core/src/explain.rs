@@ -13,7 +13,7 @@ use crate::limit::LimitTarget;
 use crate::liveness::{Liveness, Order, Worker};
 use crate::record::FailureClass;
 use crate::resource::{Offer as Offered, Requirements};
-use crate::state::{Hold, JobState, State};
+use crate::state::{Hold, JobState, NextLease, State};
 use crate::time::{Now, Timestamp};
 use resources::Standing;
 
@@ -144,6 +144,8 @@ pub enum Why {
     Next,
     /// It may run, and jobs of other queues are at their turn.
     OtherQueues,
+    /// It may run, and jobs of another fair key are at their turn.
+    OtherShares,
     /// It does not wait for ever.
     GivesUp {
         /// When it is cancelled if no worker took it.
@@ -173,6 +175,7 @@ impl Why {
             Self::Behind { .. } => "behind",
             Self::Next => "next",
             Self::OtherQueues => "other_queues",
+            Self::OtherShares => "other_shares",
             Self::GivesUp { .. } => "queue_timeout",
         }
     }
@@ -232,6 +235,7 @@ impl fmt::Display for Why {
             Self::Behind { jobs } => write!(f, "{jobs} ready jobs of its queue and kind go first"),
             Self::Next => f.write_str("it is the next of its kind: a worker that asks gets it"),
             Self::OtherQueues => f.write_str("it may run, and a job of another queue is at its turn"),
+            Self::OtherShares => f.write_str("it may run, and a job of another fair_key of its queue is at its turn"),
             Self::GivesUp { at } => write!(f, "it is cancelled at {at} if no worker has taken it by then"),
         }
     }
@@ -296,11 +300,16 @@ fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<W
     let held_back = !why.is_empty();
     match state.ahead_of(id) {
         0 if held_back => {}
-        // Among those that a worker which fits it could run.
-        0 if state.next_job(std::slice::from_ref(kind), &|other| other == state.requirements(job)) == Some(id) => {
-            why.push(Why::Next);
+        0 => {
+            // Among those that a worker which fits it could run.
+            let next = state.next_job(std::slice::from_ref(kind), &|other| other == state.requirements(job));
+            let queue_of_next = next.and_then(|next| state.job(next)).map(|next| state.lane(next).0);
+            why.push(match next {
+                Some(next) if next == id => Why::Next,
+                Some(_) if queue_of_next == Some(queue) => Why::OtherShares,
+                Some(_) | None => Why::OtherQueues,
+            });
         }
-        0 => why.push(Why::OtherQueues),
         jobs => why.push(Why::Behind { jobs }),
     }
     why.extend(state.waits_until(id).map(|at| Why::GivesUp { at }));
@@ -381,6 +390,12 @@ pub fn offer<H>(state: &State, liveness: &Liveness<H>, id: &WorkerId, now: Now) 
     Some(resources::left(liveness.offer(worker, now), resources::set_apart(state).get(id)))
 }
 
+/// What a worker that runs every kind, and has everything, would get if it asked now.
+pub fn next_of_all(state: &State) -> Option<NextLease> {
+    let kinds: Vec<Kind> = state.ready_by_kind().map(|(kind, _)| kind.clone()).collect();
+    state.next_lease(&kinds, &|_| true)
+}
+
 /// What a worker could have of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -407,6 +422,8 @@ pub struct WorkerSeen {
     pub leases: u64,
     /// What it could have, by the kinds that it offers.
     pub offers: Vec<Offer>,
+    /// What it would get if it asked now; None if it would get nothing.
+    pub next: Option<NextLease>,
 }
 
 /// How a worker stands; None if it is not registered.
@@ -420,7 +437,11 @@ pub fn worker<H>(state: &State, liveness: &Liveness<H>, id: &WorkerId, now: Now)
         ready: ready.get(kind).copied().unwrap_or(0),
         next: state.next_job(std::slice::from_ref(kind), &fits),
     };
+    let takes = takes_jobs(worker) && !state.set_aside().contains_key(id);
+    let kinds = &worker.registration.kinds;
+    let next = if takes { state.next_lease(kinds, &fits) } else { None };
     Some(WorkerSeen {
+        next,
         stale: liveness.is_stale(worker, now.tick),
         draining: !takes_jobs(worker),
         set_aside: state.set_aside().get(id).map(|aside| aside.reason.clone()),

@@ -157,6 +157,13 @@ name!(
     QueueName,
     "queue"
 );
+
+name!(
+    /// Names a schedule.
+    ScheduleName,
+    "schedule"
+);
+
 name!(
     /// A kind of job: names the runner that can do it.
     Kind,

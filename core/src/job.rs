@@ -107,6 +107,9 @@ pub struct JobSpec {
     /// Higher goes first; equal ones go in the order of their submit.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
+    /// Whose it is: jobs of a queue with the same priority take turns by this value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fair_key: Option<KeyValue>,
     /// What limits may be about: `host = api.example.org`. Jobs of any queue share a key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<KeyName, KeyValue>,
@@ -166,6 +169,7 @@ impl JobSpec {
             name: None,
             payload,
             priority: 0,
+            fair_key: None,
             keys: BTreeMap::new(),
             semaphores: BTreeMap::new(),
             resources: Needs::default(),

@@ -11,6 +11,7 @@
 pub mod access;
 pub mod array;
 pub mod contract;
+pub mod cron;
 pub mod demand;
 pub mod digest;
 pub mod explain;
@@ -31,4 +32,5 @@ pub mod state;
 pub mod summary;
 pub mod text;
 pub mod time;
+pub mod timetable;
 pub mod unique;

@@ -27,6 +27,9 @@ pub const DEFAULT_WEIGHT: u32 = 100;
 /// The highest weight of a queue.
 pub const MAX_WEIGHT: u32 = 10_000;
 
+/// The most values of a fair key that a queue gives weights to.
+pub const MAX_FAIR_WEIGHTS: usize = 1000;
+
 /// The value of a job's key: any text without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyValue(Arc<str>);

@@ -1,8 +1,11 @@
 //! Queues: named streams of jobs with their defaults.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ContractRef, Kind, QueueName};
+use crate::limit::KeyValue;
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::time::Span;
 
@@ -36,6 +39,10 @@ pub struct QueueSpec {
     /// [`crate::limit::DEFAULT_WEIGHT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
+    /// The shares of values of its jobs' fair keys, against each other: 1 to [`crate::limit::MAX_WEIGHT`], and
+    /// [`crate::limit::DEFAULT_WEIGHT`] for values that are not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fair_weights: BTreeMap<KeyValue, u32>,
     /// How many of its jobs may run at once. None: as many as there are workers for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_running: Option<u32>,
@@ -53,6 +60,7 @@ impl QueueSpec {
             timeout: None,
             queue_timeout: None,
             weight: None,
+            fair_weights: BTreeMap::new(),
             max_running: None,
         }
     }

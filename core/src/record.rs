@@ -10,12 +10,13 @@ use serde_json::value::RawValue;
 use crate::access::{Audited, SessionId, TokenCreated, TokenId};
 use crate::contract::ContractSpec;
 use crate::digest::Digest;
-use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
+use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, ScheduleName, Seq, WorkerId};
 use crate::job::{JobSpec, Payload};
 use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
 use crate::resource::Needs;
 use crate::time::{Span, Timestamp};
+use crate::timetable::{Firing, ScheduleSpec};
 
 /// The version of the ledger's format that a new ledger has.
 pub const FORMAT: u32 = 1;
@@ -253,6 +254,34 @@ pub enum Event {
     },
     /// Jobs are tried again.
     RetriesResumed {},
+    /// A schedule was set, or set anew.
+    ScheduleSet(Box<ScheduleSpec>),
+    /// A schedule submits no jobs; what comes meanwhile is left out.
+    SchedulePaused {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// Why, in the words of who did it.
+        reason: String,
+    },
+    /// A schedule submits jobs again.
+    ScheduleResumed {
+        /// The schedule.
+        schedule: ScheduleName,
+    },
+    /// A schedule is no more. Its jobs stay.
+    ScheduleRemoved {
+        /// The schedule.
+        schedule: ScheduleName,
+    },
+    /// A time of a schedule came. Times before it come no more.
+    ScheduleFired {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// The instant that was due.
+        due: Timestamp,
+        /// What came of it.
+        outcome: Firing,
+    },
     /// The ledger was damaged, and a person had it cut behind its last good batch. Records that stood from here on are
     /// gone, and their seqs are given out anew. Since format 2.
     LedgerRepaired {
@@ -305,7 +334,13 @@ impl Event {
             | Self::RetriesResumed {}
             // And only one with arrays these.
             | Self::TaskMade { .. }
-            | Self::ArrayEnded { .. } => 1,
+            | Self::ArrayEnded { .. }
+            // Or schedules.
+            | Self::ScheduleSet(_)
+            | Self::SchedulePaused { .. }
+            | Self::ScheduleResumed { .. }
+            | Self::ScheduleRemoved { .. }
+            | Self::ScheduleFired { .. } => 1,
             Self::LedgerRepaired { .. } => 2,
         }
     }
@@ -344,6 +379,11 @@ impl Event {
             Self::WorkerResumed { .. } => "worker_resumed",
             Self::RetriesPaused { .. } => "retries_paused",
             Self::RetriesResumed {} => "retries_resumed",
+            Self::ScheduleSet(_) => "schedule_set",
+            Self::SchedulePaused { .. } => "schedule_paused",
+            Self::ScheduleResumed { .. } => "schedule_resumed",
+            Self::ScheduleRemoved { .. } => "schedule_removed",
+            Self::ScheduleFired { .. } => "schedule_fired",
             Self::LedgerRepaired { .. } => "ledger_repaired",
         }
     }

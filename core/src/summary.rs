@@ -165,6 +165,11 @@ pub fn job_of(record: &Record) -> Option<JobId> {
         | Event::WorkerResumed { .. }
         | Event::RetriesPaused { .. }
         | Event::RetriesResumed {}
+        | Event::ScheduleSet(_)
+        | Event::SchedulePaused { .. }
+        | Event::ScheduleResumed { .. }
+        | Event::ScheduleRemoved { .. }
+        | Event::ScheduleFired { .. }
         | Event::LedgerRepaired { .. } => None,
     }
 }
@@ -348,6 +353,11 @@ impl JobSummary {
             | Event::WorkerResumed { .. }
             | Event::RetriesPaused { .. }
             | Event::RetriesResumed {}
+            | Event::ScheduleSet(_)
+            | Event::SchedulePaused { .. }
+            | Event::ScheduleResumed { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleFired { .. }
             | Event::LedgerRepaired { .. } => {}
         }
     }

@@ -324,31 +324,28 @@ fn what_it_needs_is_in_use() {
     assert_eq!(seen.offers[0].next, Some(ids[2]), "what fits goes first");
 }
 
-/// Ten situations as people see them: one job each, every reason in words and by its code.
+/// Situations as people see them, a snapshot each: one job, every reason in words and by its code.
 #[test]
-fn ten_situations() {
-    let mut text = String::new();
-    let mut tell = |title: &str, cluster: &Cluster, job: JobId| {
-        text.push_str(&format!("{title}\n"));
-        for why in cluster.why(job) {
-            text.push_str(&format!("  {:<16} {why}\n", why.code()));
-        }
+fn ten_situations_and_two_more() {
+    let tell = |title: &str, cluster: &Cluster, job: JobId| {
+        let lines: Vec<String> = cluster.why(job).iter().map(|why| format!("{:<16} {why}", why.code())).collect();
+        insta::assert_snapshot!(format!("situation_{}", title.replace(' ', "_")), lines.join("\n"));
     };
 
     let mut cluster = Cluster::new();
     let ids = cluster.submit(vec![needs("gpus=1@24GiB"), needs("gpus=2 or cpus=64"), job(), job()]);
-    tell("1 nobody offers the kind", &cluster, ids[2]);
+    tell("01 nobody offers the kind", &cluster, ids[2]);
     for (name, gib) in [("a", &[16, 16][..]), ("b", &[8]), ("w1", &[16])] {
         offers(&mut cluster, name, &[("gpus", gpus(gib)), ("cpus", "range(0-15)".parse().unwrap())], "north", None);
     }
-    tell("2 no GPU is large enough", &cluster, ids[0]);
-    tell("3 it is behind others", &cluster, ids[3]);
+    tell("02 no GPU is large enough", &cluster, ids[0]);
+    tell("03 it is behind others", &cluster, ids[3]);
     let held = cluster.submit(vec![needs("gpus=2")])[0];
     let offer = explain::offer(&cluster.state, &cluster.workers, &"a".parse().unwrap(), cluster.now).unwrap();
     let request = LeaseRequest { offer, ..LeaseRequest::new("a".parse().unwrap(), vec![kind()], 1) };
     let decision = cluster.state.lease(&request, &mut |_| Payload::default());
     assert_eq!(cluster.record(decision).unwrap().job, ids[1]);
-    tell("4 its GPUs are in use", &cluster, held);
+    tell("04 its GPUs are in use", &cluster, held);
 
     let mut cluster = Cluster::new();
     cluster.worker(2);
@@ -358,34 +355,107 @@ fn ten_situations() {
     units.semaphores.insert("gpu_slots".parse().unwrap(), 3);
     let ids = cluster.submit(vec![units.clone(), units]);
     cluster.lease();
-    tell("5 two limits and a rate hold it back", &cluster, ids[1]);
+    tell("05 two limits and a rate hold it back", &cluster, ids[1]);
     let decision = cluster.state.pause(&"q".parse().unwrap(), "contract under review").unwrap();
     cluster.record(decision);
     let other = cluster.submit(vec![job()])[0];
-    tell("6 its queue is paused", &cluster, other);
+    tell("06 its queue is paused", &cluster, other);
 
     let mut cluster = Cluster::new();
     let worker = cluster.worker(1);
     let ids = cluster.submit(vec![job(), job()]);
     cluster.lease();
-    tell("7 every worker is full", &cluster, ids[1]);
+    tell("07 every worker is full", &cluster, ids[1]);
     let decision = cluster.state.pause_retries("the file server is down");
     cluster.record(decision);
     let lease = *cluster.state.leases().keys().next().unwrap();
     let failed = FailureReport::new(FailureClass::Error, "no");
     let decision = cluster.state.fail(&worker, lease, failed, cluster.now.wall).unwrap();
     cluster.record(decision);
-    tell("8 retries are paused", &cluster, ids[0]);
+    tell("08 retries are paused", &cluster, ids[0]);
 
     let mut cluster = Cluster::new();
     let worker = cluster.worker(9);
     let ids = cluster.submit(vec![job(); 8]);
     let event = Event::WorkerSetAside { worker, reason: "5 different jobs failed on it in a row".into() };
     cluster.record(Decision { events: vec![event], answer: () });
-    tell("9 the only worker was set aside", &cluster, ids[0]);
+    tell("09 the only worker was set aside", &cluster, ids[0]);
     let elsewhere = JobSpec { labels: [("zone".to_owned(), "south".to_owned())].into(), ..job() };
     let elsewhere = cluster.submit(vec![elsewhere])[0];
     offers(&mut cluster, "n", &[], "north", Some(Span::seconds(600)));
     tell("10 no worker has the label", &cluster, elsewhere);
-    insta::assert_snapshot!(text);
+
+    let mut cluster = Cluster::new();
+    cluster.worker(4);
+    let hasty = JobSpec { queue_timeout: Some(Span(60_000)), ..job() };
+    let of = |user: &str| JobSpec { fair_key: Some(user.parse().unwrap()), ..job() };
+    let ids = cluster.submit(vec![hasty, of("ada"), of("bob")]);
+    tell("11 it does not wait for ever", &cluster, ids[0]);
+    tell("12 another fair key is at its turn", &cluster, ids[2]);
+}
+
+#[test]
+fn the_next_lease_is_told_with_every_step_of_the_choice() {
+    let mut cluster = Cluster::new();
+    assert_eq!(explain::next_of_all(&cluster.state), None);
+    cluster.define(QueueSpec { weight: Some(300), ..QueueSpec::new("other".parse().unwrap()) });
+    let of = |queue: &str, fair_key: Option<&str>, priority| {
+        let mut spec = job();
+        spec.queue = queue.parse().unwrap();
+        (spec.kind, spec.priority) = (Some(kind()), priority);
+        spec.fair_key = fair_key.map(|value| value.parse().unwrap());
+        spec
+    };
+    let ids = cluster.submit(vec![
+        of("other", None, 0),
+        of("q", Some("ada"), 0),
+        of("q", Some("bob"), 5),
+        of("q", Some("ada"), 5),
+    ]);
+    let worker = cluster.worker(9);
+    let next = |cluster: &Cluster| explain::next_of_all(&cluster.state).unwrap();
+    // Whatever is told of the next lease is what the next lease is.
+    for (job, why) in [
+        (
+            ids[0],
+            vec![
+                "of 2 queues of that kind, other of weight 300 is furthest behind its share",
+                "0 is the highest priority there",
+            ],
+        ),
+        (
+            ids[2],
+            vec![
+                "queue q is the only one of that kind with such a job",
+                "5 is the highest priority there",
+                "fair key bob of weight 100 is furthest behind its share",
+            ],
+        ),
+        (ids[3], vec!["queue q is the only one of that kind with such a job", "5 is the highest priority there"]),
+        (ids[1], vec!["queue q is the only one of that kind with such a job", "0 is the highest priority there"]),
+    ] {
+        let told = next(&cluster);
+        let first = "kind download is the only one with a job that may run";
+        let expected: Vec<&str> = [first].into_iter().chain(why).chain(["it is the oldest of those"]).collect();
+        assert_eq!((told.job, told.why.iter().map(String::as_str).collect::<Vec<_>>()), (job, expected));
+        let seen = explain::worker(&cluster.state, &cluster.workers, &worker, cluster.now).unwrap();
+        assert_eq!(seen.next, Some(told), "the worker could run all");
+        assert_eq!(cluster.lease(), job);
+    }
+    assert_eq!(explain::next_of_all(&cluster.state), None);
+}
+
+#[test]
+fn a_job_that_does_not_wait_for_ever_says_so() {
+    let mut cluster = Cluster::new();
+    cluster.worker(4);
+    let ids = cluster.submit(vec![JobSpec { queue_timeout: Some(Span(60_000)), ..job() }]);
+    let until = cluster.now.wall.plus(Span(60_000));
+    cluster.says(
+        ids[0],
+        &[
+            ("next", "it is the next of its kind: a worker that asks gets it"),
+            ("queue_timeout", &format!("it is cancelled at {until} if no worker has taken it by then")),
+        ],
+    );
 }

@@ -129,7 +129,7 @@ queue: q
             "document 4, line 20, column 33: jobs.range.step: 0 is less than 1",
             "document 4, line 20, column 40: jobs.range.as: must be two different names",
             "document 4, line 19, column 16: jobs.payload.a: is what the range sets: leave it out",
-            "document 5, line 22, column 1: must be a map: a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), limits:, job: or jobs:",
+            "document 5, line 22, column 1: must be a map: a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), limits:, a schedule (schedule: NAME, ...), job: or jobs:",
             "document 6, line 24, column 7: jobs: must be a list of jobs, or a map with a range",
             "document 7, line 27, column 1: queue: stands beside job: put it below",
         ],
@@ -239,10 +239,10 @@ fn what_the_documentation_shows_is_read() {
     assert_eq!(good(blocks(contracts, "yaml")[0]).contracts().count(), 1);
     let manifests = include_str!("../../docs/manifests.md");
     let counts: Vec<_> = blocks(manifests, "yaml").into_iter().map(|block| good(block).job_count()).collect();
-    assert_eq!(counts, [0, 0, 3, 100]);
+    assert_eq!(counts, [0, 0, 0, 3, 2, 100]);
     let scheduling = include_str!("../../docs/scheduling.md");
     let counts: Vec<_> = blocks(scheduling, "yaml").into_iter().map(|block| good(block).job_count()).collect();
-    assert_eq!(counts, [0, 2, 1, 0, 0]);
+    assert_eq!(counts, [0, 1, 2, 1, 0, 1, 0, 0]);
     for line in blocks(manifests, "json") {
         job_from_json(line.as_bytes(), None).unwrap();
     }

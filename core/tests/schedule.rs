@@ -32,6 +32,7 @@ enum Command {
         needs: u8,
         count: u8,
         tasks: u8,
+        user: u8,
     },
     Lease {
         worker: u8,
@@ -92,9 +93,9 @@ const ABOUT: [&str; 9] =
 fn command() -> impl Strategy<Value = Command> {
     let limit = (0..9u8, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..2_000u64, 1..4u32)), 0..8u8);
     prop_oneof![
-        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 0..14u8, 1..4u8, 0..9u8).prop_map(
-            |(queue, kind, priority, host, resolver, gpu, needs, count, tasks)| {
-                Command::Submit { queue, kind, priority, host, resolver, gpu, needs, count, tasks }
+        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 0..14u8, 1..4u8, (0..9u8, 0..5u8)).prop_map(
+            |(queue, kind, priority, host, resolver, gpu, needs, count, (tasks, user))| {
+                Command::Submit { queue, kind, priority, host, resolver, gpu, needs, count, tasks, user }
             }
         ),
         8 => (0..4u8, 1..4u8, 1..4u8).prop_map(|(worker, kinds, count)| Command::Lease { worker, kinds, count }),
@@ -114,8 +115,9 @@ fn command() -> impl Strategy<Value = Command> {
 
 fn run(driven: &mut Driven, command: Command) {
     match command {
-        Command::Submit { queue: q, kind, priority, host, resolver, gpu, needs, count, tasks } => {
+        Command::Submit { queue: q, kind, priority, host, resolver, gpu, needs, count, tasks, user } => {
             let mut spec = job(q, kind);
+            spec.fair_key = (user > 0).then(|| format!("u{user}").parse().unwrap());
             spec.priority = priority;
             spec.keys.extend(host.map(|n| ("host".parse().unwrap(), format!("h{n}").parse().unwrap())));
             spec.keys.extend(resolver.map(|n| ("resolver".parse().unwrap(), format!("r{n}").parse().unwrap())));
@@ -297,6 +299,115 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// The bound of `docs/scheduling.md`, with users who come and go, limits that hold some back, and two priorities.
+    #[test]
+    fn no_fair_key_starves(
+        weights in prop::collection::vec(1..6u32, 2..5),
+        steps in prop::collection::vec((0..4u8, 0..6u8, any::<u8>()), 10..40),
+    ) {
+        let mut driven = Driven::new();
+        let decision = driven.state.set_limit(&LimitSpec::max("host=*".parse().unwrap(), 1));
+        driven.record(decision);
+        let weighed = (0..).zip(&weights).map(|(n, weight)| (format!("u{n}"), *weight));
+        driven.define_fair(0, weighed.clone().collect());
+        let of_user = |user: &str, host: Option<&str>, priority: i32| {
+            let mut spec = job(0, 0);
+            spec.fair_key = Some(user.parse().unwrap());
+            spec.priority = priority;
+            spec.keys.extend(host.map(|host| ("host".parse().unwrap(), host.parse().unwrap())));
+            spec
+        };
+        for (user, _) in weighed {
+            for (host, priority) in [(None, 0), (Some("h0"), 0), (Some("h1"), 0), (None, 1)] {
+                driven.submit(vec![of_user(&user, host, priority); 6]);
+            }
+        }
+        let weight = |user: &str| u64::from(weights[user[1..].parse::<usize>().unwrap()]);
+        let mut passed_over: BTreeMap<(String, i32), BTreeMap<String, u64>> = BTreeMap::new();
+        for (leases, ends, pick) in steps {
+            for _ in 0..leases {
+                let waiting = driven.model.shares_that_may_run(driven.now);
+                let Some(granted) = driven.lease(&kinds(1)) else { break };
+                let priority = driven.state.lane(driven.state.job(granted).unwrap()).2;
+                let served = driven.model.fair_key(granted).unwrap();
+                passed_over.remove(&(served.clone(), priority));
+                for user in waiting.into_iter().filter(|user| *user != served) {
+                    let (mine, theirs) = (weight(&user), weight(&served));
+                    let by = passed_over.entry((user.clone(), priority)).or_default().entry(served.clone()).or_default();
+                    *by += 1;
+                    prop_assert!(*by <= theirs / mine + 2, "{} of weight {} was passed over {} times", user, mine, by);
+                }
+            }
+            for n in 0..ends {
+                run(&mut driven, Command::End { pick: pick.wrapping_add(n * 7), how: n % 4 });
+            }
+            if pick % 3 == 0 {
+                // Somebody comes back with one job at a time.
+                let user = format!("u{}", usize::from(pick) % weights.len());
+                driven.submit(vec![of_user(&user, None, 0)]);
+            }
+        }
+    }
+}
+
+/// Who gets the next leases, by the last letter of the fair key.
+fn users(driven: &mut Driven, leases: usize) -> String {
+    let next = |_| driven.lease(&kinds(1)).map(|job| driven.model.fair_key(job).unwrap_or_else(|| "-".into()));
+    (0..leases).filter_map(next).collect()
+}
+
+fn of(user: &str, priority: i32) -> orch_core::job::JobSpec {
+    let mut spec = job(0, 0);
+    spec.fair_key = (user != "-").then(|| user.parse().unwrap());
+    spec.priority = priority;
+    spec
+}
+
+#[test]
+fn users_of_a_queue_take_turns_by_weight_within_a_priority() {
+    let mut driven = Driven::new();
+    driven.define_fair(0, [("b".to_owned(), 200)].into());
+    driven.submit(vec![of("a", 0); 100]);
+    driven.submit(vec![of("b", 0); 8]);
+    driven.submit(vec![of("-", 0); 8]);
+    driven.submit(vec![of("a", 1); 2]);
+    driven.submit(vec![of("c", 1); 2]);
+    // The higher priority first, in turns; then each four leases in a row are two of b and one each of the others.
+    assert_eq!(users(&mut driven, 4), "acac");
+    let order = users(&mut driven, 16);
+    for four in order.as_bytes().chunks(4) {
+        let count = |user: u8| four.iter().filter(|served| **served == user).count();
+        assert_eq!([count(b'a'), count(b'b'), count(b'-')], [1, 2, 1], "{order}");
+    }
+    // Somebody who comes late saves up nothing, and waits for nobody's hundred jobs.
+    driven.submit(vec![of("d", 0); 2]);
+    let order = users(&mut driven, 6);
+    assert!(order.find('d').is_some_and(|place| place <= 2), "{order}");
+}
+
+#[test]
+fn one_job_at_a_time_is_not_always_first() {
+    let mut driven = Driven::new();
+    driven.submit(vec![of("a", 0); 20]);
+    let mut order = String::new();
+    for _ in 0..5 {
+        driven.submit(vec![of("b", 0)]);
+        for _ in 0..2 {
+            order += &users(&mut driven, 1);
+            for lease in driven.state.leases().keys().copied().collect::<Vec<_>>() {
+                let worker = driven.state.leases()[&lease].worker.clone();
+                let decision = driven.state.complete(&worker, lease, 0, driven.now).unwrap();
+                driven.record(decision);
+            }
+        }
+    }
+    assert_eq!(order.matches('b').count(), 5, "{order}");
+    assert!(!order.contains("bb"), "{order}");
 }
 
 #[test]

@@ -151,7 +151,8 @@ fn a_dry_run_checks_files_without_a_server() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let expected = serde_json::json!({
-        "contracts": [], "queues": ["sums"], "jobs": 10, "limits": [], "jobs_by_queue": {"sums": 10}
+        "contracts": [], "queues": ["sums"], "jobs": 10, "limits": [], "schedules": [],
+        "jobs_by_queue": {"sums": 10}
     });
     assert_eq!(view, expected);
 

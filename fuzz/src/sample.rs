@@ -280,6 +280,7 @@ fn job(random: &mut Random) -> v1::JobSpec {
             .map(|_| v1::Preference { label: "zone".into(), value: "a".into(), weight: small(random) })
             .collect(),
         queue_timeout_ms: (random.below(6) == 0).then(|| number(random)),
+        fair_key: ["", "", "ada", "bob", "*"][random.below(5)].into(),
         unique: (random.below(4) == 0).then(|| v1::Unique {
             until: random.flip().then(|| match random.flip() {
                 true => v1::unique::Until::Done(random.flip()),
@@ -379,6 +380,7 @@ fn queue(random: &mut Random) -> v1::QueueSpec {
         weight: (random.below(20) == 0).then(|| small(random)),
         max_running: (random.below(20) == 0).then(|| small(random)),
         queue_timeout_ms: (random.below(20) == 0).then(|| number(random)),
+        fair_weights: (0..random.below(12) / 10).map(|_| ("ada".into(), small(random))).collect(),
     }
 }
 

@@ -21,7 +21,7 @@ use orch_ledger::{Ledger, OpenOptions, Position, Tail};
 use support::{T0, open_with, options, paused};
 
 /// The chain link of its last batch.
-const LAST_CHAIN: &str = "057f04d9e3ffab862631c45d9fed48f4f4b3c5983b3a8f7ba9cca78cf94972d9";
+const LAST_CHAIN: &str = "45a6b11b27efa2290c279436f2342171bfdbe2fd89c62d1f9c64561c451858b9";
 
 /// Events and fields that the golden ledger of format 1 lacks, in batches. `$1` is the first job, token or lease
 /// of these.
@@ -57,8 +57,8 @@ const LATER: &[&[&str]] = &[
     ],
     &[r#"{"retries_paused":{"reason":"a disk is full"}}"#, r#"{"retries_resumed":{}}"#],
     &[
-        r#"{"queue_defined":{"queue":"timely","kind":"command","queue_timeout":"1h"}}"#,
-        r#"{"job_submitted":{"spec":{"queue":"timely","payload":{"n":3},"queue_timeout":"10m","idempotency_key":"k-2","unique":"until_done"},"kind":"command"}}"#,
+        r#"{"queue_defined":{"queue":"timely","kind":"command","queue_timeout":"1h","fair_weights":{"ada":300}}}"#,
+        r#"{"job_submitted":{"spec":{"queue":"timely","payload":{"n":3},"fair_key":"ada","queue_timeout":"10m","idempotency_key":"k-2","unique":"until_done"},"kind":"command"}}"#,
         r#"{"job_cancelled":{"job":$5,"cause":{"queue_timeout":"10m"}}}"#,
         r#"{"job_submitted":{"spec":{"queue":"timely","payload":{"n":4},"idempotency_key":"k-2","unique":"1day"},"kind":"command"}}"#,
     ],
@@ -71,6 +71,17 @@ const LATER: &[&[&str]] = &[
         r#"{"job_completed":{"job":$8,"lease":$9}}"#,
         r#"{"array_ended":{"array":$7,"done":1}}"#,
         r#"{"limit_unset":{"limit":"array=$7"}}"#,
+    ],
+    &[
+        r#"{"schedule_set":{"schedule":"nightly","cron":"30 2 * * mon-fri","zone":"Europe/Berlin","missed":"once","overlap":"skip","job":{"queue":"timely","payload":{"n":5}}}}"#,
+        r#"{"job_submitted":{"spec":{"queue":"timely","name":"nightly","payload":{"n":5},"idempotency_key":"schedule/nightly/2026-11-21T01:30:00.000Z"},"kind":"command"}}"#,
+        r#"{"schedule_fired":{"schedule":"nightly","due":"2026-11-21T01:30:00.000Z","outcome":{"submitted":$10}}}"#,
+        r#"{"schedule_fired":{"schedule":"nightly","due":"2026-11-22T01:30:00.000Z","outcome":{"overlapped":$10}}}"#,
+        r#"{"schedule_fired":{"schedule":"nightly","due":"2026-11-23T01:30:00.000Z","outcome":"missed"}}"#,
+        r#"{"schedule_paused":{"schedule":"nightly","reason":"holidays"}}"#,
+        r#"{"schedule_resumed":{"schedule":"nightly"}}"#,
+        r#"{"schedule_fired":{"schedule":"nightly","due":"2026-11-24T01:30:00.000Z","outcome":{"refused":"queue timely does not exist"}}}"#,
+        r#"{"schedule_removed":{"schedule":"nightly"}}"#,
     ],
 ];
 
@@ -112,8 +123,9 @@ fn write() -> MemoryDir {
     let mut made = Vec::new();
     for batch in LATER {
         for json in *batch {
+            // The last first: $10 begins like $1.
             let number = |text: String, (n, id): (usize, &u64)| text.replace(&format!("${}", n + 1), &id.to_string());
-            let json = made.iter().enumerate().fold((*json).to_owned(), number);
+            let json = made.iter().enumerate().rev().fold((*json).to_owned(), number);
             let event: Event = serde_json::from_str(&json).unwrap();
             assert_eq!(serde_json::to_string(&event).unwrap(), json, "the event's one form");
             let seq = opened.ledger.stage(Timestamp(T0.0 + 7_300_000), &event).unwrap();

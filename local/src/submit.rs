@@ -23,6 +23,7 @@ pub(crate) async fn submit(
         contracts: manifest.contracts().cloned().collect(),
         queues: manifest.queues().cloned().collect(),
         limits: manifest.limits().cloned().collect(),
+        schedules: manifest.schedules().cloned().collect(),
         jobs: Vec::new(),
     };
     send(client, &definitions).await?;

@@ -116,7 +116,7 @@ prop_compose! {
         semaphores in proptest::collection::btree_map("s[a-z]{0,9}", 1..u32::MAX, 0..3),
         (resources, prefer) in (needs(), proptest::collection::vec((text(), text(), any::<u32>()), 0..3)),
         labels in proptest::collection::btree_map(text(), text(), 0..3),
-        (queue_timeout, unique) in (option::of(positive()), unique()),
+        (queue_timeout, unique, fair_key) in (option::of(positive()), unique(), option::of(text())),
         array in option::of((any::<u32>(), 0..1000i64, 1..9i64, 0..3usize, option::of(1..u32::MAX))),
     ) -> JobSpec {
         let unique = if key.is_some() { unique } else { Unique::Forever };
@@ -141,6 +141,7 @@ prop_compose! {
             idempotency_key: key,
             keys: keys.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
             semaphores: semaphores.into_iter().map(|(name, units)| (name.parse().unwrap(), units)).collect(),
+            fair_key: fair_key.map(|value| value.parse().unwrap()),
             resources,
             labels,
             prefer: prefer.into_iter().map(|(label, value, weight)| Preference { label, value, weight }).collect(),
@@ -154,12 +155,14 @@ prop_compose! {
         retry in retry(), lease in lease(), timeout in option::of(positive()),
         (weight, max_running) in (option::of(1..=10_000u32), option::of(1..u32::MAX)),
         queue_timeout in option::of(positive()),
+        fair_weights in proptest::collection::btree_map(text(), 1..=10_000u32, 0..3),
     ) -> QueueSpec {
         QueueSpec {
             name: QueueName::new(&name).unwrap(),
             contract: contract.map(|(name, version)| ContractRef { name: ContractName::new(&name).unwrap(), version }),
             kind: kind.map(|kind| Kind::new(&kind).unwrap()),
             retry, lease, timeout, queue_timeout, weight, max_running,
+            fair_weights: fair_weights.into_iter().map(|(value, weight)| (value.parse().unwrap(), weight)).collect(),
         }
     }
 }

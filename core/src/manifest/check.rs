@@ -7,7 +7,7 @@ use super::{Fault, Place};
 use crate::array::array_faults;
 use crate::id::{KeyName, SemaphoreName};
 use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH};
-use crate::limit::{KeyValue, MAX_KEYS, MAX_WEIGHT, RUNNING};
+use crate::limit::{KeyValue, MAX_FAIR_WEIGHTS, MAX_KEYS, MAX_WEIGHT, RUNNING};
 use crate::policy::{LeasePatch, RetryPatch};
 use crate::resource::label_faults;
 use crate::retry::MAX_RULES;
@@ -74,10 +74,21 @@ pub fn want_faults(
 }
 
 /// The faults of what a queue says of its share: field and message.
-pub fn share_faults(weight: Option<u32>, max_running: Option<u32>) -> Vec<(String, String)> {
+pub fn share_faults(
+    weight: Option<u32>,
+    fair_weights: &BTreeMap<KeyValue, u32>,
+    max_running: Option<u32>,
+) -> Vec<(String, String)> {
     let mut faults = Vec::new();
     if let Some(weight) = weight.filter(|weight| !(1..=MAX_WEIGHT).contains(weight)) {
         faults.push(("weight".to_owned(), format!("{weight} is not between 1 and {MAX_WEIGHT}")));
+    }
+    if fair_weights.len() > MAX_FAIR_WEIGHTS {
+        let message = format!("has {} values, at most {MAX_FAIR_WEIGHTS} are allowed", fair_weights.len());
+        faults.push(("fair_weights".to_owned(), message));
+    }
+    for (value, weight) in fair_weights.iter().filter(|(_, weight)| !(1..=MAX_WEIGHT).contains(*weight)) {
+        faults.push((format!("fair_weights.{value}"), format!("{weight} is not between 1 and {MAX_WEIGHT}")));
     }
     if max_running == Some(0) {
         faults.push(("max_running".to_owned(), "0 would run nothing: pause the queue instead".to_owned()));

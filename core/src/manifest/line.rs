@@ -43,6 +43,8 @@ struct JobLine {
     #[serde(default)]
     priority: i32,
     #[serde(default)]
+    fair_key: Option<KeyValue>,
+    #[serde(default)]
     keys: BTreeMap<KeyName, KeyValue>,
     #[serde(default)]
     semaphores: BTreeMap<SemaphoreName, u32>,
@@ -103,6 +105,7 @@ impl JobLine {
             name,
             payload,
             priority,
+            fair_key,
             keys,
             semaphores,
             resources,
@@ -126,6 +129,7 @@ impl JobLine {
             name,
             payload: Payload::parse(payload.as_str().as_bytes()).ok()?,
             priority,
+            fair_key,
             keys,
             semaphores,
             resources,

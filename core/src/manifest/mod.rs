@@ -4,6 +4,7 @@
 //! - a contract: a map with `contract: NAME` (and no `queue`), the fields of a [`ContractSpec`];
 //! - a queue: a map with `queue: NAME`, the fields of a [`QueueSpec`];
 //! - limits: a map `limits:` from what each is about to how much it is ([`LimitSpec`]);
+//! - a schedule: a map with `schedule: NAME`, the fields of a [`ScheduleSpec`];
 //! - `job:`, one [`JobSpec`]; `jobs:`, a list of them, or a map with a `range` that is cut into jobs ([`RangeSpec`]).
 //!
 //! [`parse`] reports every fault of every document with its place. Where to look: `yaml` makes a tree that knows its
@@ -25,13 +26,14 @@ pub use range::{Cut, MAX_RANGE_JOBS, RangeSpec};
 
 use check::{Listed, dependency_faults, job_faults, rule_faults};
 use range::RangeDocument;
-use shape::{CONTRACT, JOB, QUEUE, RANGE};
+use shape::{CONTRACT, JOB, QUEUE, RANGE, SCHEDULE};
 use yaml::{Content, Node};
 
 use crate::contract::{Contract, ContractSpec};
 use crate::job::{JobSpec, Payload};
 use crate::limit::LimitSpec;
 use crate::queue::QueueSpec;
+use crate::timetable::ScheduleSpec;
 
 /// A manifest: what its documents say, in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,6 +51,8 @@ pub enum Document {
     Queue(Box<QueueSpec>),
     /// Limits.
     Limits(Vec<LimitSpec>),
+    /// A schedule.
+    Schedule(Box<ScheduleSpec>),
     /// One job.
     Job(Box<JobSpec>),
     /// A list of jobs.
@@ -114,9 +118,12 @@ impl Manifest {
     pub fn contracts(&self) -> impl Iterator<Item = &ContractSpec> {
         self.documents.iter().filter_map(|document| match document {
             Document::Contract(contract) => Some(&**contract),
-            Document::Queue(_) | Document::Limits(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => {
-                None
-            }
+            Document::Queue(_)
+            | Document::Limits(_)
+            | Document::Schedule(_)
+            | Document::Job(_)
+            | Document::Jobs(_)
+            | Document::Range(_) => None,
         })
     }
 
@@ -124,9 +131,12 @@ impl Manifest {
     pub fn limits(&self) -> impl Iterator<Item = &LimitSpec> {
         self.documents.iter().flat_map(|document| match document {
             Document::Limits(limits) => &limits[..],
-            Document::Contract(_) | Document::Queue(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => {
-                &[]
-            }
+            Document::Contract(_)
+            | Document::Queue(_)
+            | Document::Schedule(_)
+            | Document::Job(_)
+            | Document::Jobs(_)
+            | Document::Range(_) => &[],
         })
     }
 
@@ -134,9 +144,25 @@ impl Manifest {
     pub fn queues(&self) -> impl Iterator<Item = &QueueSpec> {
         self.documents.iter().filter_map(|document| match document {
             Document::Queue(queue) => Some(&**queue),
-            Document::Contract(_) | Document::Limits(_) | Document::Job(_) | Document::Jobs(_) | Document::Range(_) => {
-                None
-            }
+            Document::Contract(_)
+            | Document::Limits(_)
+            | Document::Schedule(_)
+            | Document::Job(_)
+            | Document::Jobs(_)
+            | Document::Range(_) => None,
+        })
+    }
+
+    /// The schedules, in order.
+    pub fn schedules(&self) -> impl Iterator<Item = &ScheduleSpec> {
+        self.documents.iter().filter_map(|document| match document {
+            Document::Schedule(schedule) => Some(&**schedule),
+            Document::Contract(_)
+            | Document::Queue(_)
+            | Document::Limits(_)
+            | Document::Job(_)
+            | Document::Jobs(_)
+            | Document::Range(_) => None,
         })
     }
 
@@ -155,7 +181,7 @@ impl Document {
     /// Its jobs; those of a range are made one by one.
     pub fn jobs(&self) -> Box<dyn Iterator<Item = JobSpec> + '_> {
         match self {
-            Self::Contract(_) | Self::Queue(_) | Self::Limits(_) => Box::new(std::iter::empty()),
+            Self::Contract(_) | Self::Queue(_) | Self::Limits(_) | Self::Schedule(_) => Box::new(std::iter::empty()),
             Self::Job(job) => Box::new(std::iter::once(JobSpec::clone(job))),
             Self::Jobs(jobs) => Box::new(jobs.iter().cloned()),
             Self::Range(range) => Box::new(range.jobs()),
@@ -165,7 +191,7 @@ impl Document {
     /// How many jobs it has.
     pub fn job_count(&self) -> u64 {
         match self {
-            Self::Contract(_) | Self::Queue(_) | Self::Limits(_) => 0,
+            Self::Contract(_) | Self::Queue(_) | Self::Limits(_) | Self::Schedule(_) => 0,
             Self::Job(_) => 1,
             Self::Jobs(jobs) => jobs.len() as u64,
             Self::Range(range) => range.len(),
@@ -173,11 +199,14 @@ impl Document {
     }
 
     fn read(node: &Node) -> Result<Self, Vec<Fault>> {
-        const KINDS: &str =
-            "a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), limits:, job: or jobs:";
+        const KINDS: &str = "a document is a contract (contract: NAME, ...), a queue (queue: NAME, ...), limits:, a schedule (schedule: NAME, ...), job: or jobs:";
         let Content::Map(members) = &node.value else {
             return Err(vec![Fault::at(node.at, "", format!("must be a map: {KINDS}"))]);
         };
+        // It has a job, too.
+        if node.get("schedule").is_some() {
+            return read_schedule(node).map(|schedule| Self::Schedule(Box::new(schedule)));
+        }
         if let Some((key, body)) = members.iter().find(|(key, _)| matches!(key.text.as_str(), "job" | "jobs")) {
             let others = members.iter().filter(|(other, _)| other.text != key.text);
             let beside = |(other, _): &(yaml::Key, Node)| {
@@ -206,7 +235,11 @@ impl Document {
         if node.get("contract").is_some() {
             return read_contract(node).map(|contract| Self::Contract(Box::new(contract)));
         }
-        Err(vec![Fault::at(node.at, "", format!("has none of contract, queue, limits, job and jobs: {KINDS}"))])
+        Err(vec![Fault::at(
+            node.at,
+            "",
+            format!("has none of contract, queue, limits, schedule, job and jobs: {KINDS}"),
+        )])
     }
 }
 
@@ -238,9 +271,17 @@ fn read_range(node: &Node) -> Result<RangeSpec, Vec<Fault>> {
 fn read_queue(node: &Node) -> Result<QueueSpec, Vec<Fault>> {
     let queue: QueueSpec = shape::read(node, &QUEUE, "")?;
     let mut faults = rule_faults(&queue.retry, &queue.lease, queue.timeout, queue.queue_timeout);
-    faults.extend(share_faults(queue.weight, queue.max_running));
+    faults.extend(share_faults(queue.weight, &queue.fair_weights, queue.max_running));
     let faults = located(node, "", faults);
     if faults.is_empty() { Ok(queue) } else { Err(faults) }
+}
+
+fn read_schedule(node: &Node) -> Result<ScheduleSpec, Vec<Fault>> {
+    let schedule: ScheduleSpec = shape::read(node, &SCHEDULE, "")?;
+    let body = node.get("job").ok_or_else(|| vec![Fault::at(node.at, "job", "is missing".to_owned())])?;
+    let schedule = ScheduleSpec { job: read_job(body, "job")?, ..schedule };
+    let faults = located(node, "", schedule.faults());
+    if faults.is_empty() { Ok(schedule) } else { Err(faults) }
 }
 
 fn read_contract(node: &Node) -> Result<ContractSpec, Vec<Fault>> {
@@ -263,7 +304,7 @@ fn located(node: &Node, path: &str, faults: Vec<(String, String)>) -> Vec<Fault>
 /// What is wrong between documents that are right by themselves.
 fn cross_faults(documents: &[Document], nodes: &[Node]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let (mut contracts, mut queues, mut limits) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut contracts, mut queues, mut limits, mut schedules) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut jobs: Vec<Listed<'_>> = Vec::new();
     for ((number, document), node) in (1..).zip(documents).zip(nodes) {
         let mut again = |first: Option<usize>, path: &str, what: String| {
@@ -289,6 +330,10 @@ fn cross_faults(documents: &[Document], nodes: &[Node]) -> Vec<Fault> {
                     let path = format!("limits.{}", spec.limit);
                     again(seen(&mut limits, spec.limit.clone(), number), &path, format!("limit {}", spec.limit));
                 }
+            }
+            Document::Schedule(schedule) => {
+                let name = schedule.name.clone();
+                again(seen(&mut schedules, name.clone(), number), "schedule", format!("schedule {name}"));
             }
             Document::Job(job) => jobs.push(list(job, "job".to_owned(), "job")),
             Document::Jobs(items) => {

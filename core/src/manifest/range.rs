@@ -56,6 +56,8 @@ pub(super) struct RangeDocument {
     #[serde(default)]
     priority: i32,
     #[serde(default)]
+    fair_key: Option<KeyValue>,
+    #[serde(default)]
     keys: BTreeMap<KeyName, KeyValue>,
     #[serde(default)]
     semaphores: BTreeMap<SemaphoreName, u32>,
@@ -96,6 +98,7 @@ impl RangeDocument {
             kind,
             payload,
             priority,
+            fair_key,
             keys,
             semaphores,
             resources,
@@ -133,6 +136,7 @@ impl RangeDocument {
             name: None,
             payload: Payload::from_value(&payload),
             priority,
+            fair_key,
             keys,
             semaphores,
             resources,

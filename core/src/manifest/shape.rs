@@ -32,6 +32,7 @@ pub(super) static JOB: Shape = Shape {
         "name",
         "payload",
         "priority",
+        "fair_key",
         "keys",
         "semaphores",
         "resources",
@@ -64,6 +65,7 @@ pub(super) static RANGE: Shape = Shape {
         "kind",
         "payload",
         "priority",
+        "fair_key",
         "keys",
         "semaphores",
         "resources",
@@ -92,10 +94,28 @@ pub(super) static RANGE: Shape = Shape {
 };
 
 pub(super) static QUEUE: Shape = Shape {
-    fields: &["queue", "contract", "kind", "retry", "lease", "timeout", "queue_timeout", "weight", "max_running"],
+    fields: &[
+        "queue",
+        "contract",
+        "kind",
+        "retry",
+        "lease",
+        "timeout",
+        "queue_timeout",
+        "weight",
+        "fair_weights",
+        "max_running",
+    ],
     required: &["queue"],
     inner: &[("retry", Inner::Object(&RETRY)), ("lease", Inner::Object(&LEASE))],
     base: || json!({"queue": "q"}),
+};
+
+pub(super) static SCHEDULE: Shape = Shape {
+    fields: &["schedule", "cron", "zone", "missed", "overlap", "job"],
+    required: &["schedule", "cron", "job"],
+    inner: &[("job", Inner::Object(&JOB))],
+    base: || json!({"schedule": "s", "cron": "* * * * *", "job": (JOB.base)()}),
 };
 
 pub(super) static CONTRACT: Shape = Shape {
@@ -314,6 +334,7 @@ mod tests {
         assert_eq!(sorted(names::<RangeDocument>(&RANGE)), written(&RANGE));
         assert_eq!(sorted(names::<QueueSpec>(&QUEUE)), written(&QUEUE));
         assert_eq!(sorted(names::<ContractSpec>(&CONTRACT)), written(&CONTRACT));
+        assert_eq!(sorted(names::<crate::timetable::ScheduleSpec>(&SCHEDULE)), written(&SCHEDULE));
         assert_eq!(sorted(names::<Preference>(&PREFERENCE)), written(&PREFERENCE));
         assert_eq!(sorted(names::<Cut>(&CUT)), written(&CUT));
         assert_eq!(sorted(names::<RetryPatch>(&RETRY)), written(&RETRY));

@@ -224,6 +224,24 @@ impl State {
                 self.trust.retries_paused = None;
                 Ok(())
             }
+            Event::ScheduleSet(spec) => {
+                self.timetable.set(spec, at);
+                Ok(())
+            }
+            Event::SchedulePaused { schedule, reason } => {
+                self.timetable.set_paused(schedule, Some(reason), at);
+                Ok(())
+            }
+            Event::ScheduleResumed { schedule } => {
+                self.timetable.set_paused(schedule, None, at);
+                Ok(())
+            }
+            Event::ScheduleRemoved { schedule } if self.timetable.remove(schedule) => Ok(()),
+            Event::ScheduleRemoved { schedule } => Err(format!("there is no schedule {schedule}")),
+            Event::ScheduleFired { schedule, due, outcome } => {
+                self.timetable.fired(schedule, *due, outcome);
+                Ok(())
+            }
             Event::LegacyImportStarted { file, name, contract, payload: _ } => {
                 let import = Import {
                     file: *file,
@@ -269,7 +287,12 @@ impl State {
                 keys.insert(name, value);
             }
         }
-        let wants = Wants { keys: &keys, semaphores: &spec.semaphores, requirements: &requirements };
+        let wants = Wants {
+            keys: &keys,
+            semaphores: &spec.semaphores,
+            requirements: &requirements,
+            fair_key: spec.fair_key.as_ref(),
+        };
         let lane = self.schedule.open(&spec.queue, kind, spec.priority, wants, record.at);
         let job = Job {
             lane,

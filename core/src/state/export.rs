@@ -64,6 +64,12 @@ impl State {
                 "reason": aside.reason,
                 "at": aside.at,
             })).collect::<Vec<_>>(),
+            "schedules": self.schedules().values().map(|schedule| json!({
+                "spec": schedule.spec,
+                "paused": schedule.paused,
+                "last": schedule.last,
+                "last_job": schedule.last_job,
+            })).collect::<Vec<_>>(),
             "leases": self.leases.iter().map(|(lease, held)| json!({
                 "lease": lease,
                 "job": held.job,
@@ -113,6 +119,7 @@ impl State {
             "queue": queue,
             "kind": kind,
             "priority": priority,
+            "fair_key": self.fair_key(job),
             "requires": requires_json(self.requirements(job)),
             "state": state,
             "attempts": job.attempts,

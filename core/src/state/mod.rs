@@ -1,6 +1,6 @@
 //! The state: a fold over the ledger, and the decisions that lead to new records.
 //!
-//! Decisions (`submit`, `limits`, `lease`, `results`, `control`, `legacy`, `access`) look at the state and at a command and return events;
+//! Decisions (`submit`, `timetable`, `limits`, `lease`, `results`, `control`, `legacy`, `access`) look at the state and at a command and return events;
 //! they change nothing. [`State::apply`] gives every event its meaning, and is the only code that changes the state,
 //! live and on replay. The caller applies a decision's events before it asks for the next decision, so that
 //! predicted seqs hold.
@@ -26,6 +26,7 @@ mod results;
 mod schedule;
 mod seqs;
 mod submit;
+mod timetable;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,20 +36,22 @@ pub use access::{REMEMBERED_AUDIT, TokenRefusal};
 pub use apply::ApplyError;
 pub use arrays::Array;
 pub use control::{JobFilter, OpenState};
+pub use explain::NextLease;
 pub use job::{BatchRange, Ended, Job, JobState, Lease, Outcome};
 pub use lease::{Granted, LeaseBounds, LeaseRequest};
 pub use legacy::{Import, LegacyStart};
 pub use queues::Queues;
-pub use refusal::{CompleteAnswer, Refusal, ResultsRefusal, SubmitFault, SubmitRefusal};
+pub use refusal::{CompleteAnswer, Refusal, ResultsRefusal, ScheduleRefusal, SubmitFault, SubmitRefusal};
 pub use results::{BatchAnswer, FailureReport, Judged, Verdict};
 pub use schedule::{Hold, LimitUsage};
 pub use submit::{Submission, Submitted};
+pub use timetable::Scheduled;
 pub use trust::{SET_ASIDE_AFTER, SetAside};
 
 use crate::contract::{AcceptedSet, Contract};
 use crate::digest::Digest;
 use crate::id::{ContractRef, ImportId, JobId, Kind, LeaseId, QueueName, Seq};
-use crate::limit::LimitSpec;
+use crate::limit::{KeyValue, LimitSpec};
 use crate::policy::{LeasePolicy, RetryPolicy};
 use crate::queue::QueueSpec;
 use crate::record::Event;
@@ -89,6 +92,7 @@ pub struct State {
     /// Until when ready jobs wait for a worker, those that do not wait for ever; by time, and by job.
     waits: BTreeSet<(Timestamp, JobId)>,
     waits_until: seqs::SeqMap<JobId, Timestamp>,
+    timetable: timetable::Timetable,
     trust: trust::Trust,
     leases: BTreeMap<LeaseId, Lease>,
     ended: job::EndedLeases,
@@ -247,6 +251,11 @@ impl State {
         self.schedule.lane(job.lane)
     }
 
+    /// The value of a job's fair key.
+    pub fn fair_key(&self, job: &Job) -> Option<&KeyValue> {
+        self.schedule.fair_key(job.lane)
+    }
+
     /// What a job requires of its worker.
     pub fn requirements(&self, job: &Job) -> &Requirements {
         self.schedule.requirements(job.lane)
@@ -257,10 +266,11 @@ impl State {
         self.schedule.oldest(queue)
     }
 
-    /// When the next delayed job is due, or the next ready one has waited for too long.
+    /// When the next delayed job is due, or the next ready one has waited for too long, or a schedule comes.
     pub fn next_due(&self) -> Option<Timestamp> {
         let retry = if self.retries_paused().is_some() { None } else { self.retries.first() };
-        [self.delayed.first(), retry, self.waits.first()].into_iter().flatten().min().map(|(due, _)| *due)
+        let job = [self.delayed.first(), retry, self.waits.first()].into_iter().flatten().min().map(|(due, _)| *due);
+        job.into_iter().chain(self.timetable.next_due()).min()
     }
 
     /// Sees which rates allow another start by now; whether any does that did not before. Time alone changes what

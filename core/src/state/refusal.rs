@@ -1,9 +1,10 @@
 //! Why a command was refused: data, one enum per operation, each variant a thing the caller could do differently.
 
 use crate::contract::{BindError, ContractError};
-use crate::id::{ContractRef, JobId, LeaseId, QueueName, WorkerId};
+use crate::id::{ContractRef, JobId, LeaseId, QueueName, ScheduleName, WorkerId};
 use crate::limit::LimitTarget;
 use crate::record::FailureClass;
+use crate::timetable::MAX_SCHEDULES;
 
 /// Why a submit was refused. Nothing of it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,9 +31,36 @@ pub enum SubmitRefusal {
         /// The contract.
         contract: ContractRef,
     },
+    /// A schedule of it cannot be.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleRefusal),
     /// The caller may submit jobs, but not change what they go by. The word is `contracts`, `queues` or `limits`.
     #[error("{0} would be defined or changed, which needs the role operator: the caller may only submit jobs")]
     MayNotDefine(&'static str),
+}
+
+/// Why a schedule cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleRefusal {
+    /// Its job could not be submitted.
+    #[error("the job of schedule {schedule}: {fault}")]
+    Job {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// Why.
+        fault: SubmitFault,
+    },
+    /// It never comes.
+    #[error("schedule {schedule}: {cron:?} names no time within four years")]
+    Never {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// Its expression.
+        cron: String,
+    },
+    /// There are too many.
+    #[error("there are {MAX_SCHEDULES} schedules, and no more can be")]
+    TooMany,
 }
 
 /// Why a job cannot be submitted.
@@ -149,6 +177,9 @@ pub enum Refusal {
     /// Nothing limits this.
     #[error("there is no limit {0}")]
     UnknownLimit(LimitTarget),
+    /// There is no such schedule.
+    #[error("there is no schedule {0}")]
+    UnknownSchedule(ScheduleName),
     /// The worker gets jobs as it is.
     #[error("worker {0} was not set aside")]
     NotSetAside(WorkerId),

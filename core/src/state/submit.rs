@@ -8,12 +8,13 @@ use super::{Decision, KeyedJob, Registered, State, SubmitFault, SubmitRefusal};
 use crate::array::running_tasks;
 use crate::contract::{Contract, ContractSpec};
 use crate::digest::Digest;
-use crate::id::{ContractRef, JobId, QueueName, Seq};
+use crate::id::{ContractRef, JobId, Kind, QueueName, ScheduleName, Seq};
 use crate::job::{JobSpec, Payload};
 use crate::limit::{LimitSpec, LimitTarget};
 use crate::queue::QueueSpec;
 use crate::record::{CancelCause, Event, JobSubmitted};
 use crate::time::Timestamp;
+use crate::timetable::ScheduleSpec;
 use crate::unique::Unique;
 
 /// What one submit brings.
@@ -25,6 +26,8 @@ pub struct Submission {
     pub queues: Vec<QueueSpec>,
     /// Limits to set, or to set anew. They hold for the jobs of this submit.
     pub limits: Vec<LimitSpec>,
+    /// Schedules to set, or to set anew.
+    pub schedules: Vec<ScheduleSpec>,
     /// Jobs.
     pub jobs: Vec<JobSpec>,
 }
@@ -46,16 +49,20 @@ pub struct Submitted {
     pub limits: Vec<LimitTarget>,
     /// Limits that were set so before.
     pub limits_known: Vec<LimitTarget>,
+    /// Schedules set now or changed.
+    pub schedules: Vec<ScheduleName>,
+    /// Schedules that were set so before.
+    pub schedules_known: Vec<ScheduleName>,
 }
 
 /// The state as it will be once the events so far of this submit are applied.
-struct Pending<'a> {
-    state: &'a State,
+pub(super) struct Pending<'a> {
+    pub(super) state: &'a State,
     contracts: HashMap<ContractRef, Arc<Contract>>,
     queues: HashMap<&'a QueueName, &'a QueueSpec>,
     keys: HashMap<[u8; 16], KeyedJob>,
     admission: Admission<'a>,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
 }
 
 impl State {
@@ -64,14 +71,7 @@ impl State {
     /// # Errors
     /// [`SubmitRefusal`].
     pub fn submit(&self, submission: &Submission, now: Timestamp) -> Result<Decision<Submitted>, SubmitRefusal> {
-        let mut pending = Pending {
-            state: self,
-            contracts: HashMap::new(),
-            queues: HashMap::new(),
-            keys: HashMap::new(),
-            admission: Admission::default(),
-            events: Vec::new(),
-        };
+        let mut pending = Pending::new(self);
         let mut answer = Submitted::default();
         for spec in &submission.contracts {
             pending.register(spec, &mut answer)?;
@@ -84,6 +84,10 @@ impl State {
             pending.events.extend(events);
             pending.admission.limits.insert(spec.limit.clone(), spec);
             if changes { &mut answer.limits } else { &mut answer.limits_known }.push(spec.limit.clone());
+        }
+        for spec in &submission.schedules {
+            let changes = pending.schedule(spec, now)?;
+            if changes { &mut answer.schedules } else { &mut answer.schedules_known }.push(spec.name.clone());
         }
         let order = dependency_order(&submission.jobs)?;
         let mut ids: Vec<Option<(JobId, bool)>> = vec![None; submission.jobs.len()];
@@ -109,8 +113,13 @@ impl State {
         now: Timestamp,
     ) -> Result<Decision<Submitted>, SubmitRefusal> {
         let decision = self.submit(submission, now)?;
-        let Submitted { contracts, queues, limits, .. } = &decision.answer;
-        let changed = [("contracts", contracts.len()), ("queues", queues.len()), ("limits", limits.len())];
+        let Submitted { contracts, queues, limits, schedules, .. } = &decision.answer;
+        let changed = [
+            ("contracts", contracts.len()),
+            ("queues", queues.len()),
+            ("limits", limits.len()),
+            ("schedules", schedules.len()),
+        ];
         match changed.into_iter().find(|(_, count)| *count > 0) {
             Some((what, _)) => Err(SubmitRefusal::MayNotDefine(what)),
             None => Ok(decision),
@@ -133,14 +142,7 @@ impl State {
 
     /// Decides a chunk of a bulk import: jobs without dependencies, each refused or taken by itself.
     pub fn import(&self, specs: &[JobSpec], now: Timestamp) -> Decision<Vec<Result<(JobId, bool), SubmitFault>>> {
-        let mut pending = Pending {
-            state: self,
-            contracts: HashMap::new(),
-            queues: HashMap::new(),
-            keys: HashMap::new(),
-            admission: Admission::default(),
-            events: Vec::new(),
-        };
+        let mut pending = Pending::new(self);
         let answer = specs
             .iter()
             .map(|spec| match spec.depends_on.first() {
@@ -154,6 +156,17 @@ impl State {
 }
 
 impl<'a> Pending<'a> {
+    pub(super) fn new(state: &'a State) -> Self {
+        Self {
+            state,
+            contracts: HashMap::new(),
+            queues: HashMap::new(),
+            keys: HashMap::new(),
+            admission: Admission::default(),
+            events: Vec::new(),
+        }
+    }
+
     fn next_seq(&self) -> Seq {
         self.state.next_seq().plus(self.events.len() as u64)
     }
@@ -205,10 +218,37 @@ impl<'a> Pending<'a> {
         self.contracts.get(reference).or_else(registered)
     }
 
-    fn job(&mut self, spec: &JobSpec, depends_on: Vec<JobId>, now: Timestamp) -> Result<(JobId, bool), SubmitFault> {
+    /// Whether such a job could be submitted, but for its key and for limits.
+    pub(super) fn could_submit(&self, spec: &JobSpec) -> Result<(), SubmitFault> {
+        self.kind_of(spec)?;
+        self.judge_payload(spec)
+    }
+
+    fn kind_of(&self, spec: &JobSpec) -> Result<Kind, SubmitFault> {
         let queue = self.queue(&spec.queue).ok_or_else(|| SubmitFault::UnknownQueue(spec.queue.clone()))?;
         let kind = spec.kind.as_ref().or(queue.kind.as_ref());
-        let kind = kind.cloned().ok_or_else(|| SubmitFault::NoKind(spec.queue.clone()))?;
+        kind.cloned().ok_or_else(|| SubmitFault::NoKind(spec.queue.clone()))
+    }
+
+    /// Whether the queue's contract could judge what comes of the payload.
+    fn judge_payload(&self, spec: &JobSpec) -> Result<(), SubmitFault> {
+        let reference = self.queue(&spec.queue).and_then(|queue| queue.contract.as_ref());
+        if let Some(contract) = reference.and_then(|reference| self.contract(reference)) {
+            for payload in judged_payloads(spec) {
+                contract.bind(&payload)?;
+                contract.expected_count(&payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn job(
+        &mut self,
+        spec: &JobSpec,
+        depends_on: Vec<JobId>,
+        now: Timestamp,
+    ) -> Result<(JobId, bool), SubmitFault> {
+        let kind = self.kind_of(spec)?;
         let key = spec.idempotency_key.as_deref().map(|key| (key, key_digest(key)));
         if let Some((text, key)) = key
             && let Some(known) = self.keys.get(&key).or_else(|| self.state.keyed(&key, now))
@@ -218,12 +258,7 @@ impl<'a> Pending<'a> {
             }
             return Err(SubmitFault::KeyConflict { key: text.to_owned(), job: known.job });
         }
-        if let Some(contract) = queue.contract.as_ref().and_then(|reference| self.contract(reference)) {
-            for payload in judged_payloads(spec) {
-                contract.bind(&payload)?;
-                contract.expected_count(&payload)?;
-            }
-        }
+        self.judge_payload(spec)?;
         self.admission.admit(&self.state.schedule, &spec.keys)?;
         let id = JobId(self.next_seq());
         if let Some((_, key)) = key {
@@ -257,7 +292,7 @@ impl KeyedJob {
 
 impl Pending<'_> {
     /// Cancels the jobs whose place at a limit newer ones took.
-    fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         let displaced = std::mem::take(&mut self.admission).displaced;
         let jobs: Vec<JobId> = displaced.keys().copied().collect();
         for (job, limit) in displaced {

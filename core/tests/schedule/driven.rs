@@ -82,6 +82,15 @@ impl Driven {
         driven
     }
 
+    /// Gives weights to the values of a queue's fair key.
+    pub fn define_fair(&mut self, q: u8, weights: BTreeMap<String, u32>) {
+        let fair_weights = weights.into_iter().map(|(value, weight)| (value.parse().unwrap(), weight)).collect();
+        let spec = QueueSpec { fair_weights, ..QueueSpec::new(queue(q)) };
+        let submission = Submission { queues: vec![spec], ..Submission::default() };
+        let decision = self.state.submit(&submission, self.now).unwrap();
+        self.record(decision);
+    }
+
     pub fn define(&mut self, q: u8, weight: Option<u32>, max_running: Option<u32>) {
         // Queue 0 retries as ever; queue 1 keeps away from where it failed, queue 2 asks for more memory at once.
         let rules = match q {
@@ -93,7 +102,8 @@ impl Driven {
         };
         let rules = Some(serde_json::from_str(rules).unwrap());
         let retry = RetryPatch { max_attempts: Some(2), backoff: Some(Span(200)), rules, ..RetryPatch::default() };
-        let spec = QueueSpec { weight, max_running, retry, ..QueueSpec::new(queue(q)) };
+        let fair_weights = [("u1".parse().unwrap(), 250), ("u2".parse().unwrap(), 33)].into();
+        let spec = QueueSpec { weight, max_running, retry, fair_weights, ..QueueSpec::new(queue(q)) };
         let submission = Submission { queues: vec![spec], ..Submission::default() };
         let decision = self.state.submit(&submission, self.now).unwrap();
         self.record(decision);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orch_core::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
 use orch_core::job::JobSpec;
-use orch_core::limit::{AtLimit, DEFAULT_WEIGHT, LimitSpec, LimitTarget, Rate};
+use orch_core::limit::{AtLimit, DEFAULT_WEIGHT, KeyValue, LimitSpec, LimitTarget, Rate};
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, Next, Record};
 use orch_core::resource::{Amount, Item, Need, Offer, Pool, Quantity, Variant};
@@ -35,6 +35,10 @@ pub struct Model {
     flows: BTreeMap<(QueueName, Kind), (u64, u64)>,
     /// A kind's time, and the seq of its last grant.
     kinds: BTreeMap<Kind, (u64, u64)>,
+    /// Where each fair key's value stands in its queue, kind and priority.
+    shares: BTreeMap<(QueueName, Kind, i32, Option<KeyValue>), ModelShare>,
+    /// The time of each queue, kind and priority.
+    levels: BTreeMap<(QueueName, Kind, i32), u64>,
     /// Queues and kinds in the order in which a job first named them: the last tie-break.
     met: Vec<(QueueName, Kind)>,
     met_kinds: Vec<Kind>,
@@ -43,6 +47,14 @@ pub struct Model {
     pub paused: bool,
     /// Whose each lease was.
     workers: BTreeMap<LeaseId, WorkerId>,
+}
+
+/// In the order of what counts: how far, the seq of the last grant, and of the record with which it began.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct ModelShare {
+    pass: u64,
+    turn: u64,
+    began: u64,
 }
 
 #[derive(Clone)]
@@ -143,6 +155,8 @@ impl Model {
                     left,
                     is_task: false,
                 };
+                let share = share_of(&job);
+                self.shares.entry(share).or_insert(ModelShare { began: record.seq.0, ..ModelShare::default() });
                 self.jobs.insert(JobId(record.seq), job);
                 self.fill_new(record.at);
             }
@@ -194,6 +208,20 @@ impl Model {
             Event::RetriesResumed {} => self.paused = false,
             other => panic!("{} is not driven here", other.name()),
         }
+        self.forget_shares();
+    }
+
+    /// A share without jobs is forgotten once it is not ahead of the time; where nobody has a job, all begin anew.
+    fn forget_shares(&mut self) {
+        let held: BTreeSet<_> = self.jobs.values().filter(|job| !job.gone).map(share_of).collect();
+        let levels = &mut self.levels;
+        levels
+            .retain(|(queue, kind, priority), _| held.iter().any(|(q, k, p, _)| (q, k, p) == (queue, kind, priority)));
+        self.shares.retain(|share, place| {
+            let (queue, kind, priority, _) = share;
+            let time = levels.get(&(queue.clone(), kind.clone(), *priority)).copied();
+            held.contains(share) || time.is_some_and(|time| place.pass > time)
+        });
     }
 
     fn granted(&mut self, id: JobId, record: &Record) {
@@ -207,6 +235,14 @@ impl Model {
         let start = flow.0.max(time.0);
         *flow = (start + STRIDE / u64::from(weight), record.seq.0);
         *time = (start, record.seq.0);
+        let share = share_of(&self.jobs[&id]);
+        let (queue, kind, priority, value) = share.clone();
+        let weights = &self.queues[&queue].0.fair_weights;
+        let weight = value.and_then(|value| weights.get(&value)).copied().unwrap_or(DEFAULT_WEIGHT);
+        let time = self.levels.entry((queue, kind, priority)).or_default();
+        let place = self.shares.get_mut(&share).unwrap();
+        *time = place.pass.max(*time);
+        (place.pass, place.turn) = (*time + STRIDE / u64::from(weight), record.seq.0);
         for (target, _) in self.wants(id) {
             if let Some(rate) = self.in_force(&target).and_then(|limit| limit.rate) {
                 let bucket = self.buckets.entry(target).or_insert_with(|| ModelBucket::full(rate, record.at));
@@ -339,6 +375,18 @@ impl Model {
         !paused && queue.max_running.is_none_or(|max| running < u64::from(max)) && self.wants(id).into_iter().all(room)
     }
 
+    /// The fair keys with a job that may run, of those of the highest priority that may.
+    pub fn shares_that_may_run(&self, now: Timestamp) -> BTreeSet<String> {
+        let may_run: Vec<&ModelJob> = self.may_run(now).into_iter().map(|id| &self.jobs[&id]).collect();
+        let highest = may_run.iter().map(|job| job.spec.priority).max();
+        let at_turn = may_run.into_iter().filter(|job| Some(job.spec.priority) == highest);
+        at_turn.filter_map(|job| Some(job.spec.fair_key.as_ref()?.to_string())).collect()
+    }
+
+    pub fn fair_key(&self, id: JobId) -> Option<String> {
+        self.jobs[&id].spec.fair_key.as_ref().map(ToString::to_string)
+    }
+
     /// The queues with a job that may run.
     pub fn queues_that_may_run(&self, now: Timestamp) -> BTreeSet<QueueName> {
         self.may_run(now).into_iter().map(|id| self.jobs[&id].spec.queue.clone()).collect()
@@ -364,7 +412,8 @@ impl Model {
             (pass.max(time), turn, self.met.iter().position(|met| *met == flow))
         };
         let of_kind = fit.iter().filter(|(_, job)| job.kind == *kind);
-        let best = of_kind.min_by_key(|(id, job)| (place(job), -i64::from(job.spec.priority), *id))?;
+        let share = |job: &ModelJob| self.shares[&share_of(job)];
+        let best = of_kind.min_by_key(|(id, job)| (place(job), -i64::from(job.spec.priority), share(job), *id))?;
         Some((best.0, first_fit(best.1, worker, offer)?))
     }
 
@@ -377,6 +426,10 @@ impl Model {
             }
         }
     }
+}
+
+fn share_of(job: &ModelJob) -> (QueueName, Kind, i32, Option<KeyValue>) {
+    (job.spec.queue.clone(), job.kind.clone(), job.spec.priority, job.spec.fair_key.clone())
 }
 
 /// The first alternative that the worker has room for; nothing at all for a job that needs nothing.

@@ -10,6 +10,7 @@ mod jobs;
 mod ledger;
 mod limits;
 mod local;
+mod schedules;
 mod submit;
 mod values;
 
@@ -31,6 +32,7 @@ pub use ledger::{
 };
 pub use limits::LimitCommand;
 pub use local::{LocalCommand, LocalRunArgs};
+pub use schedules::{ScheduleCommand, ScheduleSetArgs};
 pub use submit::{EnqueueArgs, ImportArgs, SubmitArgs};
 
 use clap::{Parser, Subcommand};
@@ -87,7 +89,7 @@ pub enum Command {
     #[command(subcommand)]
     Local(LocalCommand),
     Submit(SubmitArgs),
-    Enqueue(EnqueueArgs),
+    Enqueue(Box<EnqueueArgs>),
     Import(ImportArgs),
     Run(RunArgs),
     Stats(StatsArgs),
@@ -102,6 +104,9 @@ pub enum Command {
     /// Look at limits, set and lift them
     #[command(subcommand)]
     Limit(LimitCommand),
+    /// Set jobs that come again and again, look at them, pause and remove them
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Hold back every retry, or let them go on
     #[command(subcommand)]
     Retries(RetriesCommand),

@@ -66,6 +66,10 @@ pub struct EnqueueArgs {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub priority: i32,
 
+    /// Whose it is: jobs of a queue with the same priority take turns by this value, such as ada
+    #[arg(long, value_name = "VALUE")]
+    pub fair_key: Option<KeyValue>,
+
     /// Do not start before this long from now (10m)
     #[arg(long, value_name = "DURATION")]
     pub delay: Option<Span>,

@@ -20,6 +20,7 @@ mod queue;
 mod restore;
 mod retries;
 mod retry;
+mod schedule;
 mod state;
 mod stats;
 mod submit;
@@ -102,7 +103,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
     match command {
         Command::Local(command) => local::run(context, command).await,
         Command::Submit(args) => submit::run(context, &args).await,
-        Command::Enqueue(args) => enqueue::run(context, args).await,
+        Command::Enqueue(args) => enqueue::run(context, *args).await,
         Command::Import(args) => import::run(context, args).await,
         Command::Run(args) => drain::run(context, &args).await,
         Command::Stats(args) => stats::run(context, &args).await,
@@ -111,6 +112,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Job(command) => job::run(context, command).await,
         Command::Queue(command) => queue::run(context, command).await,
         Command::Limit(command) => limit::run(context, command).await,
+        Command::Schedule(command) => schedule::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
         Command::Audit(args) => token::audit(context, args).await,
         Command::Whoami => token::whoami(context).await,

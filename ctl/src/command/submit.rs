@@ -72,6 +72,7 @@ fn add(submission: &mut Submission, file: &Path, manifest: &Manifest) -> Result<
     submission.contracts.extend(manifest.contracts().cloned());
     submission.queues.extend(manifest.queues().cloned());
     submission.limits.extend(manifest.limits().cloned());
+    submission.schedules.extend(manifest.schedules().cloned());
     submission.jobs.extend(manifest.jobs());
     Ok(())
 }
@@ -96,6 +97,7 @@ fn preview(submission: &Submission) -> DryRunView {
         contracts: submission.contracts.iter().map(|contract| contract.reference().to_string()).collect(),
         queues: submission.queues.iter().map(|queue| queue.name.to_string()).collect(),
         limits: submission.limits.iter().map(|limit| limit.limit.to_string()).collect(),
+        schedules: submission.schedules.iter().map(|schedule| schedule.name.to_string()).collect(),
         jobs: jobs_by_queue.values().sum(),
         jobs_by_queue,
     }

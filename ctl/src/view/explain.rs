@@ -87,6 +87,34 @@ pub struct WorkerExplainedView {
     pub leases: u64,
     pub offers: Vec<OfferView>,
     pub why: Vec<String>,
+    /// What it would get if it asked now; null: nothing.
+    pub next: Option<NextLeaseView>,
+}
+
+/// The job that would be leased next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NextLeaseView {
+    pub job: u64,
+    pub queue: String,
+    pub kind: String,
+    pub priority: i32,
+    pub fair_key: Option<String>,
+    /// One reason for each step of the choice.
+    pub why: Vec<String>,
+}
+
+impl From<v1::NextLease> for NextLeaseView {
+    fn from(wire: v1::NextLease) -> Self {
+        let v1::NextLease { job, queue, kind, priority, fair_key, why } = wire;
+        Self { job, queue, kind, priority, fair_key: some_text(fair_key), why }
+    }
+}
+
+impl NextLeaseView {
+    /// The job and why it, on a line.
+    pub fn words(&self) -> String {
+        format!("job {} of queue {}: {}", self.job, self.queue, self.why.join("; "))
+    }
 }
 
 /// What a worker could have of one kind.
@@ -101,7 +129,7 @@ pub struct OfferView {
 
 impl From<v1::ExplainWorkerResponse> for WorkerExplainedView {
     fn from(wire: v1::ExplainWorkerResponse) -> Self {
-        let v1::ExplainWorkerResponse { worker, stale, draining, slots, leases, offers, text, set_aside } = wire;
+        let v1::ExplainWorkerResponse { worker, stale, draining, slots, leases, offers, text, set_aside, next } = wire;
         let offer = |v1::KindOffer { kind, ready, next_job }| OfferView {
             kind,
             ready,
@@ -117,6 +145,7 @@ impl From<v1::ExplainWorkerResponse> for WorkerExplainedView {
             leases,
             offers: offers.into_iter().map(offer).collect(),
             why: text,
+            next: next.map(Into::into),
         }
     }
 }
@@ -125,6 +154,7 @@ impl View for WorkerExplainedView {
     fn table(&self, _page: &Page) -> String {
         let mut lines = vec![format!("worker {} holds {} leases for {} slots", self.worker, self.leases, self.slots)];
         lines.extend(self.why.iter().map(|why| format!("- {why}")));
+        lines.extend(self.next.iter().map(|next| format!("- its next lease would be {}", next.words())));
         lines.join("\n")
     }
 

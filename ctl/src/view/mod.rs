@@ -20,6 +20,7 @@ mod queue;
 mod record;
 mod repair;
 mod retries;
+mod schedule;
 mod settings;
 #[cfg(test)]
 mod snapshots;
@@ -47,6 +48,7 @@ pub use queue::{QueueActionView, QueueView, QueuesView};
 pub use record::summary as record_summary;
 pub use repair::RepairView;
 pub use retries::{RetriesView, WorkerResumedView};
+pub use schedule::{ScheduleActionView, SchedulesView};
 pub use settings::SettingsView;
 pub use stats::{LedgerView, StatsView};
 pub use submit::{ActionView, DryRunView, EnqueuedView, SubmitView};

@@ -1,11 +1,13 @@
 //! Queues.
 
+use std::collections::BTreeMap;
+
 use orch_core::queue::QueueSpec;
 use orch_core::time::{Span, Timestamp};
 use orch_proto::v1;
 use serde::Serialize;
 
-use super::{ago, some_text, some_time};
+use super::{ago, some_text, some_time, span};
 use crate::output::{Cell, Page, Table, Tint, View, each};
 
 /// Jobs by state.
@@ -63,6 +65,8 @@ pub struct QueueView {
     pub paused_reason: Option<String>,
     pub jobs: JobCountsView,
     pub oldest_ready_at: Option<Timestamp>,
+    /// How long its jobs stood ready until they were leased, since the server started; null: none was.
+    pub waits: Option<WaitsView>,
     /// What it changes of the retry rule; absent fields are the defaults.
     pub retry: orch_core::policy::RetryPatch,
     /// What it changes of the lease rule; absent fields are the defaults.
@@ -72,17 +76,36 @@ pub struct QueueView {
     pub queue_timeout: Option<Span>,
     /// Its share of the leases; null means 100.
     pub weight: Option<u32>,
+    /// Shares of values of its jobs' fair keys; 100 for others.
+    pub fair_weights: BTreeMap<String, u32>,
     pub max_running: Option<u32>,
+}
+
+/// How long jobs stood ready until they were leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WaitsView {
+    pub count: u64,
+    pub p50_ms: u64,
+    pub p99_ms: u64,
+    pub longest_ms: u64,
+}
+
+impl From<v1::WaitTimes> for WaitsView {
+    fn from(wire: v1::WaitTimes) -> Self {
+        let v1::WaitTimes { count, p50_ms, p99_ms, longest_ms } = wire;
+        Self { count, p50_ms, p99_ms, longest_ms }
+    }
 }
 
 impl TryFrom<v1::QueueStatus> for QueueView {
     type Error = String;
 
     fn try_from(wire: v1::QueueStatus) -> Result<Self, String> {
-        let v1::QueueStatus { spec, paused, paused_reason, jobs, oldest_ready_unix_ms } = wire;
+        let v1::QueueStatus { spec, paused, paused_reason, jobs, oldest_ready_unix_ms, waits } = wire;
         let spec = spec.ok_or("the server's answer holds a queue without its definition")?;
         let spec = QueueSpec::try_from(spec).map_err(|faults| faults.to_string())?;
-        let QueueSpec { name, contract, kind, retry, lease, timeout, queue_timeout, weight, max_running } = spec;
+        let QueueSpec { name, contract, kind, retry, lease, timeout, queue_timeout, weight, max_running, fair_weights } =
+            spec;
         Ok(Self {
             queue: name.to_string(),
             contract: contract.map(|contract| contract.to_string()),
@@ -91,11 +114,13 @@ impl TryFrom<v1::QueueStatus> for QueueView {
             paused_reason: some_text(paused_reason),
             jobs: jobs.into(),
             oldest_ready_at: some_time(oldest_ready_unix_ms),
+            waits: waits.map(Into::into),
             retry,
             lease,
             timeout,
             queue_timeout,
             weight,
+            fair_weights: fair_weights.into_iter().map(|(value, weight)| (value.to_string(), weight)).collect(),
             max_running,
         })
     }
@@ -136,6 +161,8 @@ pub(super) fn queue_table(queues: &[QueueView], page: &Page, empty: &str) -> Str
         ">FAILED",
         ">CANCELLED",
         ">OLDEST READY",
+        ">WAIT P50",
+        ">WAIT P99",
     ]);
     for queue in queues {
         let mut row = vec![
@@ -146,6 +173,9 @@ pub(super) fn queue_table(queues: &[QueueView], page: &Page, empty: &str) -> Str
         ];
         row.extend(queue.jobs.cells());
         row.push(Cell::maybe(queue.oldest_ready_at.map(|at| ago(page.now, at)).as_ref()));
+        let waited = |ms: fn(&WaitsView) -> u64| queue.waits.as_ref().map(|waits| span(Span(ms(waits))));
+        row.push(Cell::maybe(waited(|waits| waits.p50_ms).as_ref()));
+        row.push(Cell::maybe(waited(|waits| waits.p99_ms).as_ref()));
         table.row(row);
     }
     table.text(page, empty)

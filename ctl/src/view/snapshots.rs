@@ -98,12 +98,25 @@ fn queue() -> v1::QueueStatus {
         paused_reason: "contract under review".into(),
         jobs: Some(jobs),
         oldest_ready_unix_ms: ms_ago(61_000),
+        waits: Some(v1::WaitTimes { count: 84, p50_ms: 1_200, p99_ms: 61_000, longest_ms: 62_345 }),
+    }
+}
+
+fn next_lease() -> v1::NextLease {
+    v1::NextLease {
+        job: 17,
+        queue: "zeta".into(),
+        kind: "zeta-zeros".into(),
+        priority: 5,
+        fair_key: "ada".into(),
+        why: vec!["queue zeta is the only one of that kind with such a job".into(), "it is the oldest of those".into()],
     }
 }
 
 fn stats() -> v1::StatsResponse {
     v1::StatsResponse {
         retries_paused: Some("the file server is down".into()),
+        next: Some(next_lease()),
         jobs: queue().jobs,
         candidates: Some(v1::CandidateCounts { accepted: 70_000, duplicate: 140, rejected: 3 }),
         workers: Some(v1::WorkerCounts { live: 2, stale: 1, slots: 8, draining: 0 }),
@@ -267,6 +280,7 @@ fn a_worker_explained() {
         leases: 4,
         offers: vec![offer("zeta-zeros", 20, 17), offer("command", 0, 0)],
         text: vec!["it is full: it holds 4 leases for 4 slots".into(), "kind command: no job is ready".into()],
+        next: Some(next_lease()),
         ..v1::ExplainWorkerResponse::default()
     };
     insta::assert_snapshot!(shown(&WorkerExplainedView::from(answer)));
@@ -296,6 +310,7 @@ fn submitted() {
         limits_known: vec![],
         receipt: Some(v1::Receipt { seq: 12, ..v1::Receipt::default() }),
         ledger: "0198c0de-0000-7000-8000-000000000001".into(),
+        ..v1::SubmitResponse::default()
     };
     insta::assert_snapshot!(shown(&SubmitView::from(answer)));
 }

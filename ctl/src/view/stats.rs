@@ -5,6 +5,7 @@ use orch_core::time::Timestamp;
 use orch_proto::v1;
 use serde::Serialize;
 
+use super::explain::NextLeaseView;
 use super::limit::{LimitUsageView, usage_table};
 use super::queue::{JobCountsView, QueueView, queue_table};
 use super::{some_text, some_time, span};
@@ -28,6 +29,8 @@ pub struct StatsView {
     pub unoffered: Vec<UnofferedView>,
     /// Why no job is tried again; null: retries go on.
     pub retries_paused: Option<String>,
+    /// What a worker that could run everything would get now; null: no job may run.
+    pub next: Option<NextLeaseView>,
     pub index: IndexView,
     pub uptime_ms: u64,
     pub version: String,
@@ -123,6 +126,7 @@ impl StatsView {
             limits_left_out,
             unoffered,
             retries_paused,
+            next,
         } = wire;
         let v1::CandidateCounts { accepted, duplicate, rejected } = candidates.unwrap_or_default();
         let v1::WorkerCounts { live, stale, slots, draining } = workers.unwrap_or_default();
@@ -141,6 +145,7 @@ impl StatsView {
             limits: limits.into_iter().map(Into::into).collect(),
             limits_left_out,
             retries_paused,
+            next: next.map(Into::into),
             unoffered: unoffered
                 .into_iter()
                 .map(|v1::UnofferedKind { kind, ready, lacking }| UnofferedView {
@@ -191,6 +196,9 @@ impl View for StatsView {
             ("chain", Cell::tinted(chain, Tint::Dim)),
             ("server", format!("version {}, up {up}", self.version).into()),
         ];
+        if let Some(next) = &self.next {
+            pairs.push(("next lease", next.words().into()));
+        }
         if let Some(reason) = &ledger.read_only_reason {
             pairs.push(("read only", Cell::tinted(reason, Tint::Bad)));
         }

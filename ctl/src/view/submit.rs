@@ -19,6 +19,9 @@ pub struct SubmitView {
     /// Set now, or changed.
     pub limits: Vec<String>,
     pub limits_known: Vec<String>,
+    /// Set now, or changed.
+    pub schedules: Vec<String>,
+    pub schedules_known: Vec<String>,
     /// The last durable record that speaks of it.
     pub seq: Option<u64>,
 }
@@ -51,10 +54,23 @@ impl From<v1::SubmitResponse> for SubmitView {
             ledger: _,
             limits,
             limits_known,
+            schedules,
+            schedules_known,
         } = wire;
         let jobs = jobs.into_iter().map(Into::into).collect();
         let seq = receipt.map(|receipt| receipt.seq);
-        Self { jobs, contracts, contracts_known, queues, queues_known, limits, limits_known, seq }
+        Self {
+            jobs,
+            contracts,
+            contracts_known,
+            queues,
+            queues_known,
+            limits,
+            limits_known,
+            schedules,
+            schedules_known,
+            seq,
+        }
     }
 }
 
@@ -72,6 +88,8 @@ impl View for SubmitView {
         list("queue known:", &self.queues_known);
         list("limit set:", &self.limits);
         list("limit known:", &self.limits_known);
+        list("schedule set:", &self.schedules);
+        list("schedule known:", &self.schedules_known);
         let existed = self.jobs.iter().filter(|job| job.existed).count();
         let known = if existed > 0 { format!(", {existed} of them known before") } else { String::new() };
         match self.jobs.as_slice() {
@@ -110,6 +128,7 @@ pub struct DryRunView {
     pub contracts: Vec<String>,
     pub queues: Vec<String>,
     pub limits: Vec<String>,
+    pub schedules: Vec<String>,
     /// With each task of an array.
     pub jobs: u64,
     /// The queues that its jobs go to, with how many each gets.
@@ -122,6 +141,7 @@ impl View for DryRunView {
         lines.extend(self.contracts.iter().map(|contract| format!("contract {contract}")));
         lines.extend(self.queues.iter().map(|queue| format!("queue {queue}")));
         lines.extend(self.limits.iter().map(|limit| format!("limit {limit}")));
+        lines.extend(self.schedules.iter().map(|schedule| format!("schedule {schedule}")));
         lines.extend(self.jobs_by_queue.iter().map(|(queue, jobs)| format!("{jobs} jobs for queue {queue}")));
         lines.join("\n")
     }

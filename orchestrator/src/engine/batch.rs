@@ -19,6 +19,9 @@ use crate::access::Tokens;
 /// Delayed jobs that one batch readies at most: a million that come due together must not stop the engine.
 const MAX_READIED: usize = 10_000;
 
+/// Schedules that one batch looks at at most: each may make up for a hundred missed times.
+const MAX_FIRED: usize = 100;
+
 /// Leases, and waits for one, that one batch ends at most, for the same reason.
 const MAX_ENDED: usize = 10_000;
 
@@ -57,6 +60,8 @@ impl Engine {
             self.end_overdue(now);
             let due = self.state.ready_due(now.wall, MAX_READIED);
             self.record(due, now);
+            let came = self.state.fire(now.wall, MAX_FIRED);
+            self.record(came, now);
             let over = self.state.end_waits(now.wall, MAX_ENDED);
             self.record(over, now);
             self.wake |= self.state.refill(now.wall);

@@ -14,6 +14,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+use super::waits::WaitsByQueue;
+
 /// So many workers are counted each by itself; the names of more would only be noise, and memory without a bound.
 const MAX_WORKERS: usize = 1000;
 
@@ -40,7 +42,7 @@ pub struct RuleLabel {
     pub rule: &'static str,
 }
 
-/// Measurements since the engine started. A clone shares all but `workers`.
+/// Measurements since the engine started. A clone shares all but `waits` and `workers`.
 #[derive(Clone)]
 pub struct Measures {
     /// Seconds that a commit took: write, sync, HEAD.
@@ -51,6 +53,8 @@ pub struct Measures {
     pub command_seconds: Family<CommandLabel, Histogram, fn() -> Histogram>,
     /// Seconds from the submit of a job to its first lease.
     pub wait_seconds: Histogram,
+    /// How long jobs stood ready until they were leased, by queue.
+    pub waits: WaitsByQueue,
     /// Seconds from a lease to the completion of its job.
     pub run_seconds: Histogram,
     /// Rejected candidates by the rule that they broke; under "unlisted" those that their batch's record only counts.
@@ -66,6 +70,7 @@ impl Default for Measures {
             commit_records: Histogram::new(exponential_buckets(1.0, 4.0, 10)),
             command_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_1, 3.0, 14))),
             wait_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 14)),
+            waits: WaitsByQueue::default(),
             run_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 14)),
             rejected: Family::default(),
             workers: BTreeMap::new(),
@@ -77,9 +82,12 @@ impl Measures {
     /// Notes a record, before the state takes it.
     pub(super) fn note(&mut self, record: &Record, state: &State) {
         match &record.event {
-            Event::LeaseGranted { job, attempt: 1, .. } => {
+            Event::LeaseGranted { job, attempt, .. } => {
                 if let Some(job) = state.job(*job) {
-                    self.wait_seconds.observe(record.at.since(job.submitted_at).duration().as_secs_f64());
+                    if *attempt == 1 {
+                        self.wait_seconds.observe(record.at.since(job.submitted_at).duration().as_secs_f64());
+                    }
+                    self.waits.note(state.lane(job).0, record.at.since(job.ready_since));
                 }
             }
             Event::JobCompleted { lease, .. } => {
@@ -100,8 +108,7 @@ impl Measures {
                     self.brought(lease, state, |brought| brought.accepted += u64::from(judged.accepted));
                 }
             }
-            Event::LeaseGranted { .. }
-            | Event::SegmentOpened { .. }
+            Event::SegmentOpened { .. }
             | Event::SegmentSealed {}
             | Event::Booted { .. }
             | Event::QueueDefined(_)
@@ -129,6 +136,11 @@ impl Measures {
             | Event::WorkerResumed { .. }
             | Event::RetriesPaused { .. }
             | Event::RetriesResumed {}
+            | Event::ScheduleSet(_)
+            | Event::SchedulePaused { .. }
+            | Event::ScheduleResumed { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleFired { .. }
             | Event::LedgerRepaired { .. } => {}
         }
     }

@@ -19,6 +19,7 @@ pub mod sessions;
 #[cfg(test)]
 mod tests;
 mod thread;
+pub mod waits;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -315,6 +316,11 @@ impl Engine {
             | Event::WorkerResumed { .. }
             | Event::RetriesPaused { .. }
             | Event::RetriesResumed {}
+            | Event::ScheduleSet(_)
+            | Event::SchedulePaused { .. }
+            | Event::ScheduleResumed { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleFired { .. }
             | Event::LedgerRepaired { .. } => {}
             Event::TokenCreated(_) | Event::TokenRevoked { .. } => self.tokens_changed = true,
         }

@@ -104,8 +104,16 @@ fn totals(registry: &mut Registry, counts: &Counts) {
 }
 
 fn measures(registry: &mut Registry, measures: &Measures) {
-    let Measures { commit_seconds, commit_records, command_seconds, wait_seconds, run_seconds, rejected, workers: _ } =
-        measures;
+    let Measures {
+        commit_seconds,
+        commit_records,
+        command_seconds,
+        wait_seconds,
+        run_seconds,
+        rejected,
+        waits: _,
+        workers: _,
+    } = measures;
     let help = "Time that a commit took: the write, its sync, and HEAD";
     registry.register_with_unit("orch_ledger_commit", help, Unit::Seconds, commit_seconds.clone());
     registry.register("orch_ledger_commit_records", "Records that a commit made durable", commit_records.clone());

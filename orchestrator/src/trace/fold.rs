@@ -217,6 +217,11 @@ impl Fold {
             | Event::WorkerResumed { .. }
             | Event::RetriesPaused { .. }
             | Event::RetriesResumed {}
+            | Event::ScheduleSet(_)
+            | Event::SchedulePaused { .. }
+            | Event::ScheduleResumed { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleFired { .. }
             | Event::LedgerRepaired { .. } => Vec::new(),
         }
     }

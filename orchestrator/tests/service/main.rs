@@ -14,6 +14,7 @@ mod restart;
 mod retries;
 mod rollback;
 mod scaler;
+mod schedules;
 mod service_accounts;
 mod support;
 mod tls;

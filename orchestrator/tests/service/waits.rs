@@ -50,3 +50,26 @@ async fn a_key_stands_for_its_job_until_that_is_done() {
     assert_eq!(reason(&refused).1, "jobs[0].unique");
     orch.stop().await;
 }
+
+#[tokio::test]
+async fn stats_tell_how_long_jobs_waited_and_which_is_next() {
+    let orch = Orch::start().await;
+    let mut admin = orch.admin().await;
+    let urgent = v1::JobSpec { priority: 5, ..job("q", 1) };
+    let jobs = admin.submit(submission(vec![job("q", 1), urgent])).await.unwrap().into_inner().jobs;
+    let mut stats = async || admin.stats(v1::StatsRequest {}).await.unwrap().into_inner();
+    let before = stats().await;
+    assert_eq!(before.queues[0].waits, None);
+    let next = before.next.unwrap();
+    assert_eq!((next.job, next.queue.as_str(), next.priority), (jobs[1].job, "q", 5));
+    let mut worker = orch.registered("w1").await;
+    let explained = orch.admin().await.explain_worker(v1::ExplainWorkerRequest { worker: "w1".into() }).await.unwrap();
+    assert_eq!(explained.into_inner().next.unwrap().job, jobs[1].job);
+    assert_eq!(lease(&mut worker, "w1").await.job, jobs[1].job, "as was told");
+    let after = stats().await;
+    let waits = after.queues[0].waits.unwrap();
+    assert_eq!((waits.count, waits.p50_ms), (1, waits.longest_ms));
+    assert!(waits.p99_ms <= after.uptime_ms);
+    assert_eq!(after.next.unwrap().job, jobs[0].job);
+    orch.stop().await;
+}

@@ -2,6 +2,7 @@
 
 use orch_core::explain::{Offer, Why, WorkerSeen};
 use orch_core::id::{JobId, WorkerId};
+use orch_core::state::NextLease;
 
 use crate::v1;
 
@@ -17,7 +18,8 @@ impl From<&Why> for v1::Why {
             | Why::Paused { queue: _, reason: _ }
             | Why::RetriesPaused { reason: _ }
             | Why::Next
-            | Why::OtherQueues => {}
+            | Why::OtherQueues
+            | Why::OtherShares => {}
             Why::Tasks { tasks, left: _, open: _, failed: _ } => wire.count = *tasks,
             Why::QueueFull { queue: _, running, max } => (wire.in_use, wire.max) = (*running, *max),
             Why::NeverFits { target, wants, max } => {
@@ -39,10 +41,24 @@ impl From<&Why> for v1::Why {
     }
 }
 
+impl From<NextLease> for v1::NextLease {
+    fn from(next: NextLease) -> Self {
+        let NextLease { job, queue, kind, priority, fair_key, why } = next;
+        Self {
+            job: job.get(),
+            queue: queue.to_string(),
+            kind: kind.to_string(),
+            priority,
+            fair_key: fair_key.map(|value| value.to_string()).unwrap_or_default(),
+            why,
+        }
+    }
+}
+
 /// How a worker stands.
 pub fn worker_seen(worker: &WorkerId, seen: WorkerSeen) -> v1::ExplainWorkerResponse {
     let text = seen.words();
-    let WorkerSeen { stale, draining, set_aside, slots, leases, offers } = seen;
+    let WorkerSeen { stale, draining, set_aside, slots, leases, offers, next } = seen;
     let offer = |Offer { kind, ready, next }: Offer| v1::KindOffer {
         kind: kind.to_string(),
         ready,
@@ -57,5 +73,6 @@ pub fn worker_seen(worker: &WorkerId, seen: WorkerSeen) -> v1::ExplainWorkerResp
         offers: offers.into_iter().map(offer).collect(),
         text,
         set_aside: set_aside.unwrap_or_default(),
+        next: next.map(Into::into),
     }
 }

@@ -29,6 +29,15 @@ pub(super) fn semaphores(wire: HashMap<String, u32>, faults: &mut Faults) -> BTr
     named.collect()
 }
 
+/// The weights of values of a fair key.
+pub(super) fn fair_weights(wire: HashMap<String, u32>, faults: &mut Faults) -> BTreeMap<KeyValue, u32> {
+    let valued = sorted(wire).into_iter().filter_map(|(value, weight)| {
+        let field = format!("fair_weights.{}", short(&value));
+        faults.take(&field, KeyValue::new(&value)).map(|value| (value, weight))
+    });
+    valued.collect()
+}
+
 /// In an order, so that the same message always gets the same answer.
 fn sorted<V>(map: HashMap<String, V>) -> BTreeMap<String, V> {
     map.into_iter().collect()

@@ -1,6 +1,6 @@
 //! Refusals of the state as errors on the wire.
 
-use orch_core::state::{Refusal, SubmitFault, SubmitRefusal};
+use orch_core::state::{Refusal, ScheduleRefusal, SubmitFault, SubmitRefusal};
 
 use crate::error::{Reason, WireError};
 
@@ -28,6 +28,14 @@ impl From<&SubmitRefusal> for WireError {
             SubmitRefusal::Contract(_) => (Reason::InvalidArgument, "contracts".to_owned()),
             SubmitRefusal::ContractChanged(_) => (Reason::Conflict, "contracts".to_owned()),
             SubmitRefusal::UnknownContract { .. } => (Reason::NotFound, "queues".to_owned()),
+            SubmitRefusal::Schedule(refusal) => {
+                let reason = match refusal {
+                    ScheduleRefusal::Job { fault, .. } => submit_fault(fault).0,
+                    ScheduleRefusal::Never { .. } => Reason::InvalidArgument,
+                    ScheduleRefusal::TooMany => Reason::LimitReached,
+                };
+                (reason, "schedules".to_owned())
+            }
             SubmitRefusal::MayNotDefine(what) => (Reason::PermissionDenied, (*what).to_owned()),
         };
         Self::new(reason, refusal.to_string()).at(field)
@@ -41,6 +49,7 @@ impl From<&Refusal> for WireError {
             Refusal::UnknownContract(_) => (Reason::NotFound, "contract"),
             Refusal::BrokenContract(_) => (Reason::WrongState, "contract"),
             Refusal::UnknownLimit(_) => (Reason::NotFound, "limit"),
+            Refusal::UnknownSchedule(_) => (Reason::NotFound, "schedule"),
             Refusal::NotSetAside(_) => (Reason::NotFound, "worker"),
             Refusal::Payload(_) => (Reason::InvalidArgument, "payload_json"),
         };

@@ -6,6 +6,7 @@
 use orch_core::array::{ArraySpec, Fields, TasksError, array_faults};
 use orch_core::id::{ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
+use orch_core::limit::KeyValue;
 use orch_core::manifest::{MAX_DEPENDENCIES, MAX_NAME_CHARS, retry_rule_faults, share_faults, want_faults};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
@@ -51,6 +52,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             queue_timeout_ms,
             unique: wire_unique,
             array,
+            fair_key,
         } = wire;
         let mut faults = Faults::new();
         let queue = faults.take("queue", QueueName::new(&queue));
@@ -70,6 +72,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         let key = optional(idempotency_key).and_then(|key| faults.take("idempotency_key", text(key)));
         let unique = faults.take("unique", unique(wire_unique, key.is_some())).unwrap_or_default();
         let depends_on = dependencies(depends_on, &mut faults);
+        let fair_key = optional(fair_key).and_then(|value| faults.take("fair_key", KeyValue::new(&value)));
         let keys = limits::keys(keys, &mut faults);
         let semaphores = limits::semaphores(semaphores, &mut faults);
         for (field, message) in want_faults(&keys, &semaphores) {
@@ -94,6 +97,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             name,
             payload,
             priority,
+            fair_key,
             keys,
             semaphores,
             resources,
@@ -151,6 +155,7 @@ impl From<&JobSpec> for v1::JobSpec {
             name,
             payload,
             priority,
+            fair_key,
             keys,
             semaphores,
             resources,
@@ -193,6 +198,7 @@ impl From<&JobSpec> for v1::JobSpec {
             prefer: resources::preferences_to_wire(prefer),
             queue_timeout_ms: queue_timeout.map(|span| span.0),
             unique: unique_to_wire(*unique),
+            fair_key: fair_key.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 }
@@ -201,8 +207,18 @@ impl TryFrom<v1::QueueSpec> for QueueSpec {
     type Error = Faults;
 
     fn try_from(wire: v1::QueueSpec) -> Result<Self, Faults> {
-        let v1::QueueSpec { queue, contract, kind, retry, lease, timeout_ms, weight, max_running, queue_timeout_ms } =
-            wire;
+        let v1::QueueSpec {
+            queue,
+            contract,
+            kind,
+            retry,
+            lease,
+            timeout_ms,
+            weight,
+            max_running,
+            queue_timeout_ms,
+            fair_weights: wire_weights,
+        } = wire;
         let mut faults = Faults::new();
         let name = faults.take("queue", QueueName::new(&queue));
         let contract = optional(contract).and_then(|text| faults.take("contract", text.parse::<ContractRef>()));
@@ -211,17 +227,30 @@ impl TryFrom<v1::QueueSpec> for QueueSpec {
         let lease = faults.absorb("lease", lease.unwrap_or_default().try_into());
         let timeout = timeout_ms.and_then(|ms| faults.take("timeout_ms", positive(ms)));
         let queue_timeout = queue_timeout_ms.and_then(|ms| faults.take("queue_timeout_ms", positive(ms)));
-        for (field, message) in share_faults(weight, max_running) {
+        let fair_weights = limits::fair_weights(wire_weights, &mut faults);
+        for (field, message) in share_faults(weight, &fair_weights, max_running) {
             faults.push(&field, message);
         }
         let (Some(name), Some(retry), Some(lease)) = (name, retry, lease) else { return Err(faults) };
-        faults.or(Self { name, contract, kind, retry, lease, timeout, queue_timeout, weight, max_running })
+        faults.or(Self {
+            name,
+            contract,
+            kind,
+            retry,
+            lease,
+            timeout,
+            queue_timeout,
+            weight,
+            fair_weights,
+            max_running,
+        })
     }
 }
 
 impl From<&QueueSpec> for v1::QueueSpec {
     fn from(spec: &QueueSpec) -> Self {
-        let QueueSpec { name, contract, kind, retry, lease, timeout, queue_timeout, weight, max_running } = spec;
+        let QueueSpec { name, contract, kind, retry, lease, timeout, queue_timeout, weight, fair_weights, max_running } =
+            spec;
         Self {
             queue: name.to_string(),
             contract: contract.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -232,6 +261,7 @@ impl From<&QueueSpec> for v1::QueueSpec {
             weight: *weight,
             max_running: *max_running,
             queue_timeout_ms: queue_timeout.map(|span| span.0),
+            fair_weights: fair_weights.iter().map(|(value, weight)| (value.to_string(), *weight)).collect(),
         }
     }
 }

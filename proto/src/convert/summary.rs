@@ -140,6 +140,7 @@ pub fn queue_status(
         paused_reason: paused.unwrap_or_default().to_owned(),
         jobs: Some(jobs.into()),
         oldest_ready_unix_ms: unix_ms(oldest_ready),
+        waits: None,
     }
 }
 

@@ -231,6 +231,11 @@ impl Facts {
             | Event::WorkerResumed { .. }
             | Event::RetriesPaused { .. }
             | Event::RetriesResumed {}
+            | Event::ScheduleSet(_)
+            | Event::SchedulePaused { .. }
+            | Event::ScheduleResumed { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleFired { .. }
             | Event::LedgerRepaired { .. } => {}
         }
     }

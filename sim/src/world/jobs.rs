@@ -105,7 +105,7 @@ pub(crate) fn jobs(dice: &mut Dice, count: usize, batch: usize) -> Result<Submis
 fn array(base: u64, want: u64) -> Result<ArraySpec, String> {
     let base = i64::try_from(base).unwrap_or(0);
     let tasks = Tasks::range(base, base + i64::try_from(want).unwrap_or(0), 2).map_err(|error| error.to_string())?;
-    let max_running = (want % 3 == 0).then_some(1);
+    let max_running = want.is_multiple_of(3).then_some(1);
     Ok(ArraySpec { fields: Fields::Index("base".to_owned()), max_running, ..ArraySpec::new(tasks) })
 }
 

@@ -13,6 +13,7 @@ mod jobs;
 mod local_run;
 mod polite_downloader;
 mod resources;
+mod retries;
 mod support;
 mod tls;
 mod tracing;

@@ -74,7 +74,7 @@ impl Schedule {
             let share = shares.entry(lane.class).or_insert_with(|| pool.share(self.classes.at(lane.class)));
             lanes.extend(share.map(|share| (lane, share)));
         }
-        lanes.sort_by_key(|(lane, _)| (Reverse(lane.priority), lane.ready.first().copied()));
+        lanes.sort_by_key(|(lane, _)| (Reverse(self.shares.at(lane.share).priority), lane.ready.first().copied()));
         lanes
     }
 }

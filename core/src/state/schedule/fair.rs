@@ -8,16 +8,15 @@
 //! So while a flow has a job that may run, another flow of weight `v` is served at most `v / w + 2` times before it,
 //! where `w` is its own weight: nobody starves.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::LaneId;
 use super::classes::ClassId;
+use super::shares::{Place, ShareId, Shares};
 use crate::id::{JobId, Kind};
 
 /// One grant's length at weight 1. It is a multiple of 1 to 16, of every round number up to the highest weight, and
 /// small enough for 2^34 grants.
-const STRIDE: u64 = 720_720_000;
+pub(super) const STRIDE: u64 = 720_720_000;
 
 pub(super) type FlowId = u32;
 
@@ -34,9 +33,6 @@ pub(super) trait Open {
     fn lets(&self, passes: Passes) -> bool;
 }
 
-/// The first ready job of a lane, best first.
-pub(super) type Head = (Reverse<i32>, JobId, LaneId);
-
 /// The jobs of one queue and one kind.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -45,41 +41,62 @@ pub(super) struct Flow {
     pass: u64,
     /// The seq of its last grant.
     turn: u64,
-    /// The heads of its lanes that no narrow gate holds back, by what they pass.
-    heads: BTreeMap<Passes, BTreeSet<Head>>,
+    /// Its shares with a job that no narrow gate holds back, by what that job passes, the next one first.
+    shares: BTreeMap<Passes, BTreeSet<Place>>,
 }
 
 impl Flow {
     pub(super) fn new(queue: u32, kind: u32) -> Self {
-        Self { queue, kind, pass: 0, turn: 0, heads: BTreeMap::new() }
+        Self { queue, kind, pass: 0, turn: 0, shares: BTreeMap::new() }
     }
 
-    /// Adds a lane's head. Whether it is the first that passes this.
-    pub(super) fn add(&mut self, passes: Passes, head: Head) -> bool {
-        let heads = self.heads.entry(passes).or_default();
-        heads.insert(head);
-        heads.len() == 1
+    /// Adds a share. Whether it is the first that passes this.
+    pub(super) fn add(&mut self, passes: Passes, share: Place) -> bool {
+        let shares = self.shares.entry(passes).or_default();
+        shares.insert(share);
+        shares.len() == 1
     }
 
-    /// Takes a lane's head away. Whether it was the last that passes this.
-    pub(super) fn remove(&mut self, passes: Passes, head: Head) -> bool {
-        let Some(heads) = self.heads.get_mut(&passes) else { return false };
-        heads.remove(&head);
-        if heads.is_empty() {
-            self.heads.remove(&passes);
+    /// Takes a share away. Whether it was the last that passes this.
+    pub(super) fn remove(&mut self, passes: Passes, share: Place) -> bool {
+        let Some(shares) = self.shares.get_mut(&passes) else { return false };
+        shares.remove(&share);
+        if shares.is_empty() {
+            self.shares.remove(&passes);
             return true;
         }
         false
     }
 
     /// The best job that may go to the worker that asks.
-    pub(super) fn best(&self, open: &impl Open) -> Option<JobId> {
-        let open = self.heads.iter().filter(|(passes, _)| open.lets(**passes));
-        open.filter_map(|(_, heads)| heads.first()).min().map(|(_, job, _)| *job)
+    pub(super) fn best(&self, shares: &Shares, open: &impl Open) -> Option<JobId> {
+        let may = self.shares.iter().filter(|(passes, _)| open.lets(**passes));
+        let (_, _, _, _, share) = may.filter_map(|(_, shares)| shares.first()).min()?;
+        shares.at(*share).best(open)
+    }
+
+    /// Whether a job of another share, of the priority of the best one, may go to the worker that asks too.
+    pub(super) fn has_rivals(&self, open: &impl Open) -> bool {
+        let may = || self.shares.iter().filter(|(passes, _)| open.lets(**passes)).map(|(_, shares)| shares);
+        let Some((priority, .., best)) = may().filter_map(BTreeSet::first).min() else { return false };
+        may().flat_map(|shares| shares.iter().take(2)).any(|(other, .., share)| other == priority && share != best)
+    }
+
+    /// A share was served: what is known of its place is made anew.
+    pub(super) fn serve_share(&mut self, shares: &mut Shares, id: ShareId, weight: u32, seq: u64) {
+        let before = shares.at(id).place(id);
+        shares.serve(id, weight, seq);
+        let share = shares.at(id);
+        for passes in share.passes() {
+            if let Some(shares) = self.shares.get_mut(&passes) {
+                shares.remove(&before);
+                shares.insert(share.place(id));
+            }
+        }
     }
 
     pub(super) fn passes(&self) -> impl Iterator<Item = Passes> {
-        self.heads.keys().copied()
+        self.shares.keys().copied()
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Ready jobs stand in **lanes**: those of a lane agree in queue, kind, priority, in what they require of a worker and in
 //! everything that a limit could be about, so that a limit or a worker that is too small holds back a lane as a whole and
-//! no job stands in the way of another. `fair` chooses between queues, `classes` knows what fits the worker that asks,
+//! no job stands in the way of another. `fair` chooses between queues, `shares` within one, `classes` knows what fits the worker that asks,
 //! `limits` which lanes are held back, `bucket` is what is left of a rate. Jobs without keys cost what
 //! they cost without limits: a lane is shared by all of them.
 //!
 //! The rule, which `core/tests/schedule.rs` holds against a slow model of it: of the kinds that a worker offers and of
 //! which a job may run, the one whose last grant is longest ago; of its queues the one that is furthest behind its fair
-//! share; of that queue's jobs that may run the one of highest priority; of those the oldest.
+//! share; of that queue's jobs that may run those of the highest priority; of their fair keys the one that is furthest behind
+//! its share; of that one's jobs the oldest.
 //!
 //! Everything here follows from the records, except that an empty bucket is only seen to be refilled when somebody
 //! looks at the clock ([`Schedule::refill`]).
@@ -18,15 +19,16 @@ mod classes;
 mod demand;
 mod fair;
 mod limits;
+mod shares;
 mod slots;
 mod usage;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use classes::{ANY_WORKER, Asking, ClassId, Classes};
 use fair::{Flow, FlowId, KindFlows, Passes};
 use limits::{GateId, Limits};
+use shares::{ShareId, Shares};
 use slots::Slots;
 
 pub use usage::{Hold, LimitUsage};
@@ -45,7 +47,7 @@ pub struct LaneId(u32);
 #[derive(Debug)]
 struct Lane {
     flow: FlowId,
-    priority: i32,
+    share: ShareId,
     class: ClassId,
     gates: Box<[GateId]>,
     ready: BTreeSet<JobId>,
@@ -68,6 +70,8 @@ impl Lane {
 struct QueueEntry {
     name: QueueName,
     weight: u32,
+    /// Weights of values of the fair key.
+    fair_weights: BTreeMap<KeyValue, u32>,
     max_running: Option<u32>,
     running: u64,
     paused: bool,
@@ -94,8 +98,20 @@ impl QueueEntry {
     }
 }
 
+/// A job that is next, and among how many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    pub(super) job: JobId,
+    /// Kinds with a job that may run.
+    pub(super) kinds: usize,
+    /// Queues with one, of the job's kind.
+    pub(super) queues: usize,
+    /// Whether other fair keys have one, of the job's queue, kind and priority.
+    pub(super) rivals: bool,
+}
+
 /// What makes jobs alike.
-type LaneName = (FlowId, i32, ClassId, Box<[GateId]>);
+type LaneName = (ShareId, ClassId, Box<[GateId]>);
 
 /// Every ready job, in order.
 #[derive(Debug, Default)]
@@ -108,6 +124,7 @@ pub(super) struct Schedule {
     queue_ids: HashMap<QueueName, u32>,
     kinds: Vec<KindFlows>,
     kind_ids: HashMap<Kind, u32>,
+    shares: Shares,
     classes: Classes,
     limits: Limits,
 }
@@ -118,6 +135,7 @@ pub(super) struct Wants<'a> {
     pub(super) keys: &'a BTreeMap<KeyName, KeyValue>,
     pub(super) semaphores: &'a BTreeMap<SemaphoreName, u32>,
     pub(super) requirements: &'a Requirements,
+    pub(super) fair_key: Option<&'a KeyValue>,
 }
 
 impl Wants<'_> {
@@ -138,6 +156,7 @@ impl Schedule {
         self.change_queue(id, |queue| {
             queue.weight = spec.weight.unwrap_or(DEFAULT_WEIGHT);
             queue.max_running = spec.max_running;
+            queue.fair_weights.clone_from(&spec.fair_weights);
         });
         id
     }
@@ -163,15 +182,17 @@ impl Schedule {
         } else {
             wants.targets().map(|(target, amount)| self.limits.open_gate(target, amount, at)).collect()
         };
-        let name = (flow, priority, self.classes.find(wants.requirements), gates);
+        let share = self.shares.enter(flow, priority, wants.fair_key);
+        let name = (share, self.classes.find(wants.requirements), gates);
         self.lane_named(name)
     }
 
     /// The lane of jobs like those of another, but with other requirements. The job counts as one of it; the caller
     /// closes the other.
     pub(super) fn reopen(&mut self, id: LaneId, requirements: &Requirements) -> LaneId {
-        let Lane { flow, priority, ref gates, .. } = *self.lanes.at(id.0);
-        let name = (flow, priority, self.classes.find(requirements), gates.clone());
+        let Lane { share, ref gates, .. } = *self.lanes.at(id.0);
+        let name = (share, self.classes.find(requirements), gates.clone());
+        self.shares.enter_again(share);
         self.lane_named(name)
     }
 
@@ -180,11 +201,13 @@ impl Schedule {
             self.lanes.at_mut(id.0).jobs += 1;
             return *id;
         }
-        let (flow, priority, class, gates) = name.clone();
+        let (share, class, gates) = name.clone();
+        let flow = self.shares.at(share).flow;
         let (ready, arrays) = (BTreeSet::new(), BTreeMap::new());
-        let lane = Lane { flow, priority, class, gates: gates.clone(), ready, arrays, jobs: 1, listed: None };
+        let lane = Lane { flow, share, class, gates: gates.clone(), ready, arrays, jobs: 1, listed: None };
         let id = LaneId(self.lanes.insert(lane));
         self.classes.join(class);
+        self.shares.join(share);
         for gate in &gates {
             self.limits.join(*gate, id);
         }
@@ -197,8 +220,11 @@ impl Schedule {
     pub(super) fn close(&mut self, id: LaneId) {
         let lane = self.lanes.at_mut(id.0);
         lane.jobs -= 1;
+        let (share, none_left) = (lane.share, lane.jobs == 0);
+        let special = !lane.gates.is_empty() || lane.class != ANY_WORKER || self.shares.at(share).value.is_some();
+        self.shares.leave(share);
         // Lanes of jobs that want nothing special are few, and are wanted again soon.
-        if lane.jobs > 0 || (lane.gates.is_empty() && lane.class == ANY_WORKER) {
+        if !(none_left && special) {
             return;
         }
         let Some(lane) = self.lanes.remove(id.0) else { return };
@@ -207,7 +233,8 @@ impl Schedule {
             self.limits.part(*gate, id);
         }
         self.classes.part(lane.class);
-        self.by_name.remove(&(lane.flow, lane.priority, lane.class, lane.gates));
+        self.by_name.remove(&(lane.share, lane.class, lane.gates));
+        self.shares.part(share);
     }
 
     /// The number of the queue of a lane's jobs.
@@ -219,7 +246,13 @@ impl Schedule {
     pub(super) fn lane(&self, id: LaneId) -> (&QueueName, &Kind, i32) {
         let lane = self.lanes.at(id.0);
         let flow = &self.flows[lane.flow as usize];
-        (&self.queues[flow.queue as usize].name, &self.kinds[flow.kind as usize].name, lane.priority)
+        let priority = self.shares.at(lane.share).priority;
+        (&self.queues[flow.queue as usize].name, &self.kinds[flow.kind as usize].name, priority)
+    }
+
+    /// The value of the fair key of a lane's jobs.
+    pub(super) fn fair_key(&self, id: LaneId) -> Option<&KeyValue> {
+        self.shares.at(self.lanes.at(id.0).share).value.as_ref()
     }
 
     /// What a lane's jobs require of a worker.
@@ -229,7 +262,9 @@ impl Schedule {
 
     /// One more job belongs to the lane, until it is closed.
     pub(super) fn share(&mut self, id: LaneId) {
-        self.lanes.at_mut(id.0).jobs += 1;
+        let lane = self.lanes.at_mut(id.0);
+        lane.jobs += 1;
+        self.shares.enter_again(lane.share);
     }
 
     /// A job is ready; if it is an array, so many tasks of it.
@@ -268,8 +303,8 @@ impl Schedule {
 
     /// A job of the lane was granted, by the record `seq`.
     pub(super) fn start(&mut self, id: LaneId, seq: u64, at: Timestamp) {
-        let Lane { flow: flow_id, gates, .. } = self.lanes.at(id.0);
-        let flow_id = *flow_id;
+        let Lane { flow: flow_id, share, gates, .. } = self.lanes.at(id.0);
+        let (flow_id, share) = (*flow_id, *share);
         let changed = self.limits.take(gates, at);
         self.list_behind(&changed);
         let Flow { queue, kind, .. } = self.flows[flow_id as usize];
@@ -284,6 +319,9 @@ impl Schedule {
         for passes in passes {
             kind.join(passes, flow_id, flow);
         }
+        let weights = &self.queues[queue as usize].fair_weights;
+        let weight = self.shares.at(share).value.as_ref().and_then(|value| weights.get(value)).copied();
+        flow.serve_share(&mut self.shares, share, weight.unwrap_or(DEFAULT_WEIGHT), seq);
     }
 
     /// A granted job of the lane runs no more.
@@ -333,7 +371,36 @@ impl Schedule {
             kind.next(&open).map(|flow| (kind.turn, *id, flow))
         };
         let (_, _, flow) = offered.filter_map(next).min()?;
-        self.flows[flow as usize].best(&open)
+        self.flows[flow as usize].best(&self.shares, &open)
+    }
+
+    /// The same choice, with how many others there were.
+    pub(super) fn choice(&self, kinds: &[Kind], fits: &dyn Fn(&Requirements) -> bool) -> Option<Choice> {
+        if self.limits.all_closed() {
+            return None;
+        }
+        let open = Asking::new(self.limits.closed_bits, &self.classes, fits);
+        let offered = kinds.iter().filter_map(|kind| self.kind_ids.get(kind));
+        let next = |id: &u32| {
+            let kind = &self.kinds[*id as usize];
+            kind.next(&open).map(|flow| (kind.turn, *id, flow))
+        };
+        let may: Vec<(u64, u32, FlowId)> = offered.filter_map(next).collect();
+        let (_, kind, flow) = may.iter().min().copied()?;
+        let flow = &self.flows[flow as usize];
+        let of_kind = self.flows.iter().filter(|other| other.kind == kind);
+        let goes = |other: &&Flow| !self.queues[other.queue as usize].stopped();
+        let queues = of_kind.filter(goes).filter(|other| other.best(&self.shares, &open).is_some()).count();
+        let job = flow.best(&self.shares, &open)?;
+        Some(Choice { job, kinds: may.len(), queues, rivals: flow.has_rivals(&open) })
+    }
+
+    /// The weight of a queue, and that of a fair key in it.
+    pub(super) fn weights(&self, id: LaneId) -> (u32, u32) {
+        let lane = self.lanes.at(id.0);
+        let queue = &self.queues[self.flows[lane.flow as usize].queue as usize];
+        let of_value = self.fair_key(id).and_then(|value| queue.fair_weights.get(value));
+        (queue.weight, of_value.copied().unwrap_or(DEFAULT_WEIGHT))
     }
 
     /// The same, of these queues only: for a caller that is held to some. It looks at each of them.
@@ -353,12 +420,12 @@ impl Schedule {
             let kind = &self.kinds[*id as usize];
             let flows = running.iter().filter(|queue| !self.queues[**queue as usize].stopped());
             let flows = flows.filter_map(|queue| self.by_queue_and_kind.get(&(*queue, *id)));
-            let ready = flows.filter(|flow| self.flows[**flow as usize].best(&open).is_some());
+            let ready = flows.filter(|flow| self.flows[**flow as usize].best(&self.shares, &open).is_some());
             let first = ready.map(|flow| (kind.place(&self.flows[*flow as usize]), *flow)).min()?;
             Some((kind.turn, *id, first.1))
         };
         let (_, _, flow) = offered.filter_map(next).min()?;
-        self.flows[flow as usize].best(&open)
+        self.flows[flow as usize].best(&self.shares, &open)
     }
 
     /// Ready jobs by kind.
@@ -390,6 +457,7 @@ impl Schedule {
         self.queues.push(QueueEntry {
             name: name.clone(),
             weight: DEFAULT_WEIGHT,
+            fair_weights: BTreeMap::new(),
             max_running: None,
             running: 0,
             paused: false,
@@ -472,19 +540,23 @@ impl Schedule {
             return;
         }
         let before = std::mem::replace(&mut lane.listed, wanted);
-        let (flow_id, priority) = (lane.flow, Reverse(lane.priority));
+        let (flow_id, share_id) = (lane.flow, lane.share);
+        let share = self.shares.at_mut(share_id);
+        let place = share.place(share_id);
         let flow = &mut self.flows[flow_id as usize];
         let stopped = self.queues[flow.queue as usize].stopped();
         let kind = &mut self.kinds[flow.kind as usize];
         // The new head first: where it replaces the old one the flow does not part and join again.
         if let Some((passes, job)) = wanted
-            && flow.add(passes, (priority, job, id))
+            && share.add(passes, (job, id))
+            && flow.add(passes, place)
             && !stopped
         {
             kind.join(passes, flow_id, flow);
         }
         if let Some((passes, job)) = before
-            && flow.remove(passes, (priority, job, id))
+            && share.remove(passes, (job, id))
+            && flow.remove(passes, place)
             && !stopped
         {
             kind.part(passes, flow_id, flow);

@@ -138,8 +138,9 @@ impl Schedule {
         holds
     }
 
-    /// How many ready jobs of the same queue and kind go before this one, if it is ready: by priority, then by age. An
-    /// array is as many as it has tasks left.
+    /// How many ready jobs of the same queue and kind go before this one, if it is ready: those of a higher priority, and
+    /// older ones of its own share; an array is as many as it has tasks left. Of the other shares it is not said: which is
+    /// next changes with each grant.
     pub(in crate::state) fn ahead_of(&self, id: LaneId, job: JobId) -> u64 {
         let lane = self.lanes.at(id.0);
         let queue = &self.queues[self.flows[lane.flow as usize].queue as usize];
@@ -148,12 +149,14 @@ impl Schedule {
         fn more<'a>(arrays: impl Iterator<Item = &'a u64>) -> u64 {
             arrays.map(|tasks| tasks.saturating_sub(1)).sum()
         }
-        let before = |other: &super::Lane| match other.priority.cmp(&lane.priority) {
+        let priority = |lane: &super::Lane| self.shares.at(lane.share).priority;
+        let before = |other: &super::Lane| match priority(other).cmp(&priority(lane)) {
             std::cmp::Ordering::Greater => other.ready.len() as u64 + more(other.arrays.values()),
-            std::cmp::Ordering::Equal => {
+            std::cmp::Ordering::Equal if other.share == lane.share => {
                 let arrays = other.arrays.range(..job).map(|(_, tasks)| tasks);
                 other.ready.range(..job).count() as u64 + more(arrays)
             }
+            std::cmp::Ordering::Equal => 0,
             std::cmp::Ordering::Less => 0,
         };
         others.map(before).sum()

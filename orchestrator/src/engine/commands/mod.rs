@@ -6,5 +6,6 @@ pub mod admin;
 pub mod bound;
 pub mod legacy;
 pub mod results;
+pub mod schedules;
 pub mod trust;
 pub mod worker;

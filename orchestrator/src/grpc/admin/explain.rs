@@ -54,6 +54,7 @@ impl Admin {
                 if caller.queues().is_held() {
                     // It may be of any queue.
                     seen.offers.iter_mut().for_each(|offer| offer.next_job = 0);
+                    seen.next = None;
                 }
                 Ok(seen)
             }

@@ -14,6 +14,7 @@ mod ledger;
 mod legacy;
 mod limits;
 mod log;
+mod schedules;
 mod status;
 mod submit;
 
@@ -219,6 +220,41 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::UnsetLimitResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         self.lift_limit(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_schedules(
+        &self,
+        request: Request<v1::ListSchedulesRequest>,
+    ) -> Result<Response<v1::ListSchedulesResponse>, Status> {
+        self.schedules(&Caller::of(request.extensions())?).await.map(Response::new)
+    }
+
+    async fn pause_schedule(
+        &self,
+        request: Request<v1::PauseScheduleRequest>,
+    ) -> Result<Response<v1::PauseScheduleResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let v1::PauseScheduleRequest { schedule, reason } = request.into_inner();
+        let (changed, receipt) = self.switch_schedule(&caller, &schedule, Some(reason)).await?;
+        Ok(Response::new(v1::PauseScheduleResponse { changed, receipt: Some(receipt) }))
+    }
+
+    async fn resume_schedule(
+        &self,
+        request: Request<v1::ResumeScheduleRequest>,
+    ) -> Result<Response<v1::ResumeScheduleResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        let v1::ResumeScheduleRequest { schedule } = request.into_inner();
+        let (changed, receipt) = self.switch_schedule(&caller, &schedule, None).await?;
+        Ok(Response::new(v1::ResumeScheduleResponse { changed, receipt: Some(receipt) }))
+    }
+
+    async fn remove_schedule(
+        &self,
+        request: Request<v1::RemoveScheduleRequest>,
+    ) -> Result<Response<v1::RemoveScheduleResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
+        self.drop_schedule(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn explain_job(

@@ -6,7 +6,7 @@ use orch_core::access::Queues;
 use orch_core::explain;
 use orch_core::id::{ContractName, LeaseId, WorkerId};
 use orch_core::liveness::{Order, Worker};
-use orch_core::state::{Queue, State};
+use orch_core::state::Queue;
 use orch_core::time::Now;
 use orch_proto::convert::{self, Faults};
 use orch_proto::v1;
@@ -16,6 +16,7 @@ use super::limits::fullest;
 use super::{About, Admin, internal, not_found, refused};
 use crate::access::Caller;
 use crate::engine::Engine;
+use crate::engine::waits::Waits;
 use crate::index::IndexStatus;
 use crate::segments;
 
@@ -25,8 +26,7 @@ const MAX_LIMITS: usize = 100;
 impl Admin {
     pub(super) async fn queues(&self, caller: &Caller) -> Result<v1::ListQueuesResponse, Status> {
         let within = caller.queues();
-        let queues =
-            self.handle.query(move |engine, _| queue_statuses(engine.state(), &within)).await.map_err(refused)?;
+        let queues = self.handle.query(move |engine, _| queue_statuses(engine, &within)).await.map_err(refused)?;
         Ok(v1::ListQueuesResponse { queues })
     }
 
@@ -86,11 +86,12 @@ impl Admin {
             let listed = if within.is_held() { 0 } else { MAX_LIMITS };
             let limits = fullest(state, now.wall, listed);
             let unoffered = explain::unoffered(state, engine.liveness(), now);
-            let queues = queue_statuses(state, &within);
+            let queues = queue_statuses(engine, &within);
+            let next = explain::next_of_all(state).filter(|next| within.contain(&next.queue));
             let paused = state.retries_paused().map(str::to_owned);
-            (*state.counts(), worker_counts(engine, now), oldest, ledger, queues, limits, unoffered, paused)
+            (*state.counts(), worker_counts(engine, now), oldest, ledger, queues, limits, unoffered, paused, next)
         });
-        let (counts, workers, oldest, mut ledger, queues, (limits, limits_left_out), unoffered, retries_paused) =
+        let (counts, workers, oldest, mut ledger, queues, (limits, limits_left_out), unoffered, retries_paused, next) =
             seen.await.map_err(refused)?;
         let data = self.about.data.clone();
         let sized =
@@ -112,6 +113,7 @@ impl Admin {
             limits,
             limits_left_out,
             retries_paused,
+            next: next.map(Into::into),
             unoffered: unoffered
                 .into_iter()
                 .map(|explain::Unoffered { kind, jobs, lacking }| v1::UnofferedKind {
@@ -139,12 +141,21 @@ impl Admin {
     }
 }
 
-fn queue_statuses(state: &State, within: &Queues) -> Vec<v1::QueueStatus> {
+fn queue_statuses(engine: &Engine, within: &Queues) -> Vec<v1::QueueStatus> {
+    let state = engine.state();
     let status = |queue: &Queue| {
         let oldest = state.oldest_ready(Some(&queue.spec.name)).and_then(|job| state.job(job));
-        convert::queue_status(&queue.spec, queue.paused.as_deref(), queue.jobs, oldest.map(|job| job.submitted_at))
+        let oldest = oldest.map(|job| job.submitted_at);
+        let waits = engine.measures().waits.of(&queue.spec.name).map(wait_times);
+        let paused = queue.paused.as_deref();
+        v1::QueueStatus { waits, ..convert::queue_status(&queue.spec, paused, queue.jobs, oldest) }
     };
     state.queues().values().filter(|queue| within.contain(&queue.spec.name)).map(status).collect()
+}
+
+fn wait_times(waits: &Waits) -> v1::WaitTimes {
+    let quantile = |hundredths| waits.quantile(hundredths).unwrap_or_default().0;
+    v1::WaitTimes { count: waits.count(), p50_ms: quantile(50), p99_ms: quantile(99), longest_ms: waits.longest().0 }
 }
 
 fn worker_counts(engine: &Engine, now: Now) -> v1::WorkerCounts {

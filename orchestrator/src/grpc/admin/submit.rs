@@ -41,6 +41,9 @@ impl Admin {
         for (index, job) in submission.jobs.iter().enumerate() {
             caller.check_queue(&job.queue, &format!("jobs[{index}].queue"))?;
         }
+        for (index, schedule) in submission.schedules.iter().enumerate() {
+            caller.check_queue(&schedule.job.queue, &format!("schedules[{index}].job.queue"))?;
+        }
         let jobs = submission.jobs.clone();
         let actor = caller.actor(in_words(&submission));
         let replied = if caller.may(Permission::Operate) {
@@ -49,15 +52,24 @@ impl Admin {
             self.handle.call(As { actor, command: SubmitJobsOnly(submission) }).await
         };
         let replied = replied.map_err(refused)?;
-        let Submitted { jobs, contracts, contracts_known, queues, queues_known, limits, limits_known } =
-            match replied.answer {
-                Ok(submitted) => submitted,
-                Err(refusal @ SubmitRefusal::MayNotDefine(field)) => {
-                    caller.refuse(refusal.to_string(), field, String::new())?;
-                    return Err(WireError::from(&refusal).into());
-                }
-                Err(refusal) => return Err(self.explain(&refusal, &jobs).await.into()),
-            };
+        let Submitted {
+            jobs,
+            contracts,
+            contracts_known,
+            queues,
+            queues_known,
+            limits,
+            limits_known,
+            schedules,
+            schedules_known,
+        } = match replied.answer {
+            Ok(submitted) => submitted,
+            Err(refusal @ SubmitRefusal::MayNotDefine(field)) => {
+                caller.refuse(refusal.to_string(), field, String::new())?;
+                return Err(WireError::from(&refusal).into());
+            }
+            Err(refusal) => return Err(self.explain(&refusal, &jobs).await.into()),
+        };
         let job = |(job, existed): (JobId, bool)| v1::SubmittedJob { job: job.get(), existed };
         Ok(v1::SubmitResponse {
             jobs: jobs.into_iter().map(job).collect(),
@@ -69,6 +81,8 @@ impl Admin {
             ledger: self.about.ledger.clone(),
             limits: limits.iter().map(ToString::to_string).collect(),
             limits_known: limits_known.iter().map(ToString::to_string).collect(),
+            schedules: schedules.iter().map(ToString::to_string).collect(),
+            schedules_known: schedules_known.iter().map(ToString::to_string).collect(),
         })
     }
 
@@ -119,10 +133,10 @@ pub(crate) fn forged(caller: &Caller, seq: Seq) -> Status {
 
 /// What is submitted, for the audit.
 fn in_words(submission: &Submission) -> String {
-    let Submission { contracts, queues, limits, jobs } = submission;
+    let Submission { contracts, queues, limits, schedules, jobs } = submission;
     let into: BTreeSet<&str> = jobs.iter().map(|job| job.queue.as_str()).collect();
     let into: Vec<&str> = into.into_iter().take(8).collect();
-    let definitions = contracts.len() + queues.len() + limits.len();
+    let definitions = contracts.len() + queues.len() + limits.len() + schedules.len();
     let into = if into.is_empty() { String::new() } else { format!(" in {}", into.join(", ")) };
     format!("{} jobs{into}, {definitions} definitions", jobs.len())
 }
