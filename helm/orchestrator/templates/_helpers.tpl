@@ -53,6 +53,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{- define "orch.workerServiceAccount" -}}
+{{- if .Values.auth.serviceAccounts.enabled -}}
+{{- include "orch.fullname" . }}-worker
+{{- else -}}
+{{- include "orch.serviceAccount" . -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "orch.tls" -}}{{ ne .Values.tls.mode "none" }}{{- end -}}
 
 {{- define "orch.tlsSecret" -}}
@@ -129,6 +137,18 @@ capabilities: {drop: [ALL]}
     secretName: {{ include "orch.tlsSecret" . }}
     defaultMode: 0440
     items: [{key: ca.crt, path: ca.crt}]
+{{- end -}}
+
+{{/* The token of a pod's ServiceAccount, as the file `token`. Context: root. */}}
+{{- define "orch.projectedToken" -}}
+- name: token
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken:
+          path: token
+          audience: {{ .Values.auth.serviceAccounts.audience }}
+          expirationSeconds: {{ .Values.auth.serviceAccounts.expirationSeconds }}
 {{- end -}}
 
 {{/* A token as the file `token`. Context: {name, key}. */}}
