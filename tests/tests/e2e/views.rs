@@ -230,7 +230,7 @@ fn workers_are_seen_while_they_work_and_forgotten_when_they_are_gone() {
     let shown = cluster.ctl(&["worker", "show", "w", "-o", "json"]).ok().json();
     assert_eq!((&shown["status"], &shown["slots"]), (&json!("live"), &json!(3)), "{shown}");
     assert_eq!(shown["leases"][0]["job"], jobs[0]);
-    assert!(shown["hardware"]["cpus"].as_u64() > Some(0) && shown["kinds"].as_array().unwrap().len() == 5, "{shown}");
+    assert!(shown["hardware"]["cpus"].as_u64() > Some(0) && shown["kinds"].as_array().unwrap().len() == 6, "{shown}");
     // The log is there while the job runs, and following it ends with the job.
     let following = Process::start(cluster.ctl_command(&["job", "logs", "-f", &jobs[0].to_string()]));
     until("the log", || following.out().contains("attempt 1 waits").then_some(()));

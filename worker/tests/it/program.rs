@@ -51,7 +51,7 @@ fn settings_that_are_no_good_exit_with_2_and_every_fault() {
     assert_eq!(code, 2);
     let expected = format!(
         "worker: the configuration is not sound:\n\
-         {path}:2: slotz: is not a key here; there are: log, tls, server, name, slots, kinds, labels, resources, time_limit, idle_timeout, grace, flush, keep_bytes, give_up_after, token_file\n\
+         {path}:2: slotz: is not a key here; there are: log, tls, server, name, slots, kinds, labels, resources, time_limit, idle_timeout, grace, flush, keep_bytes, give_up_after, token_file, otlp_endpoint\n\
          {path}:3: kinds.x.argv: is missing: name the program and its arguments, like [python3, x.py]\n"
     );
     assert_eq!(err, expected);
