@@ -25,6 +25,10 @@ const BAD_FOR: Duration = Duration::from_secs(10);
 /// How long a good answer counts while the API server cannot be asked again.
 pub const GRACE: Duration = Duration::from_secs(600);
 
+/// For so long nobody asks again, at most, after a question that was not answered: an API server that is away must not make
+/// every caller wait for it in turn.
+const AWAY_FOR: Duration = Duration::from_secs(5);
+
 /// So many answers are kept.
 const MAX_KNOWN: usize = 20_000;
 
@@ -130,6 +134,8 @@ pub struct Accounts {
     recheck: Duration,
     /// What is known of tokens, by their digest: the tokens themselves are not kept.
     known: Mutex<HashMap<Digest, Known>>,
+    /// Until when the API server is not asked.
+    away_until: Mutex<Option<Instant>>,
     reviews: Semaphore,
 }
 
@@ -143,7 +149,8 @@ impl Accounts {
     /// These accounts, of this API server, whose answers count for `recheck`.
     pub fn new(rules: Vec<AccountRule>, reviewer: Reviewer, recheck: Duration) -> Self {
         let rules = rules.into_iter().map(|rule| (rule.account, (rule.role, Queues::of(&rule.queues)))).collect();
-        Self { rules, reviewer, recheck, known: Mutex::default(), reviews: Semaphore::new(MAX_REVIEWS) }
+        let (known, away_until) = (Mutex::default(), Mutex::default());
+        Self { rules, reviewer, recheck, known, away_until, reviews: Semaphore::new(MAX_REVIEWS) }
     }
 
     /// Who shows this token; None: nobody who is let in.
@@ -175,11 +182,17 @@ impl Accounts {
         if let Some(known) = current() {
             return Ok(known.account);
         }
+        if self.is_away() {
+            return self.vouched(&digest, ReviewError::Away);
+        }
         // It is never closed.
         let _turn = self.reviews.acquire().await;
-        // Others may have asked the same while we waited.
+        // Others may have asked while we waited: the same, or in vain.
         if let Some(known) = current() {
             return Ok(known.account);
+        }
+        if self.is_away() {
+            return self.vouched(&digest, ReviewError::Away);
         }
         match self.reviewer.review(token).await {
             Ok(account) => {
@@ -187,16 +200,23 @@ impl Accounts {
                 Ok(account)
             }
             Err(error) => {
-                let vouched = self.lock().get(&digest).filter(|known| known.since.elapsed() < GRACE).cloned();
-                match vouched.and_then(|known| known.account) {
-                    Some(account) => {
-                        tracing::warn!(%account, error = %Chain(&error), "let in by an earlier answer");
-                        Ok(Some(account))
-                    }
-                    None => Err(error),
-                }
+                tracing::warn!(error = %Chain(&error), "a token of a service account could not be reviewed");
+                let until = Instant::now() + self.recheck.min(AWAY_FOR);
+                *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+                self.vouched(&digest, error)
             }
         }
+    }
+
+    fn is_away(&self) -> bool {
+        let until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// What counts while the API server does not answer.
+    fn vouched(&self, digest: &Digest, error: ReviewError) -> Result<Option<Account>, ReviewError> {
+        let earlier = self.lock().get(digest).filter(|known| known.since.elapsed() < GRACE).cloned();
+        earlier.and_then(|known| known.account).map(Some).ok_or(error)
     }
 
     fn keep(&self, digest: Digest, known: Known) {
@@ -223,7 +243,7 @@ fn may_be_one(text: &str) -> bool {
 }
 
 /// An error with its causes, for a log line.
-pub(super) struct Chain<'a>(pub &'a dyn std::error::Error);
+struct Chain<'a>(&'a dyn std::error::Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,11 +17,11 @@ use orch_transport::Peer;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::accounts::Chain;
 use super::caller::{Caller, Identity};
 use super::guard::{self, Ended};
 use super::policy::{Enforcement, Mode};
 use super::registry::{Tokens, same};
+use super::review::ReviewError;
 use super::table::{self, Entry, Need};
 use super::{Accounts, Auditor};
 
@@ -141,12 +141,7 @@ impl Access {
                 Ok(())
             }
             Ok(None) => Err(unknown()),
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "a token of a service account could not be reviewed");
-                let text = format!("whose token it is cannot be found out now: {error}");
-                let retry_after = Some(ASK_AGAIN);
-                Err(WireError { retry_after, ..WireError::new(Reason::Unavailable, text) })
-            }
+            Err(error) => Err(not_known(&error)),
         }
     }
 
@@ -158,8 +153,9 @@ impl Access {
             (_, Mode::Off | Mode::Warn) | (Identity::Bootstrap | Identity::Certificate(_), Mode::Strict) => None,
             (Identity::ServiceAccount(account, token), Mode::Strict) => match self.accounts.as_ref()?.find(token).await
             {
-                // That the API server is away is no reason to end what it let in.
-                Ok(Some(_)) | Err(_) => None,
+                Ok(Some(_)) => None,
+                // It is away, and has been for longer than its last answer counts.
+                Err(error) => Some(not_known(&error)),
                 Ok(None) => over(format!("the token of service account {account} was revoked, or its time is over")),
             },
             (Identity::Nobody, Mode::Strict) => over("a token is needed from now on".to_owned()),
@@ -197,6 +193,12 @@ impl Access {
             }
         })
     }
+}
+
+/// Nobody can say now whose token it is.
+fn not_known(error: &ReviewError) -> WireError {
+    let text = format!("whose token it is cannot be found out now: {error}");
+    WireError { retry_after: Some(ASK_AGAIN), ..WireError::new(Reason::Unavailable, text) }
 }
 
 /// Lets a request pass, with its [`Caller`], or refuses it.

@@ -44,6 +44,9 @@ pub enum ReviewError {
     /// No answer in time.
     #[error("the Kubernetes API server did not answer within {PATIENCE:?}")]
     Late,
+    /// It did not answer a moment ago, and is not asked.
+    #[error("the Kubernetes API server could not be asked a moment ago")]
+    Away,
     /// It does not let us ask.
     #[error(
         "the Kubernetes API server refuses a token review with {0}: the orchestrator's service account needs the cluster \
