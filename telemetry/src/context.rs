@@ -185,6 +185,11 @@ mod tests {
             assert!(!spans[..i].contains(span));
         }
         // Written down, because workers and orchestrators of different versions must agree.
-        assert_eq!(TraceId::of_job("ledger", 1).to_string().len(), 32);
+        let (trace, attempt) = (TraceId::of_job("ledger", 1), SpanId::of_attempt("ledger", 2));
+        assert_eq!(trace.to_string(), "4e3f73fb2bf3f735c211b1a5a0f3cf84");
+        assert_eq!(
+            (attempt.to_string().as_str(), attempt.of_run().to_string().as_str()),
+            ("b2c0c3b194c0ff78", "953e75c0fbef452d")
+        );
     }
 }
