@@ -3,44 +3,21 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Cluster, Options, Worker, project, records, until, zeros};
+use crate::support::main_job;
+use crate::support::{Cluster, Options, Worker, records, until};
 
-/// 8,000 zeros in 80 jobs.
+/// In 80 jobs.
 const ZEROS: usize = 8_000;
 
 fn manifest() -> String {
-    let example = std::fs::read_to_string(project().join("examples/zeta-zeros.yaml")).unwrap();
-    let example = example.replace("to: 99999, step: 1000", &format!("to: {}, step: 100", ZEROS - 1));
     // What a killed worker held must not wait a minute for its heir.
-    let example = example.replace("ttl: 60s, heartbeat: 5s", "ttl: 2s, heartbeat: 200ms");
-    assert!(example.contains("step: 100,") && example.contains("ttl: 2s"));
-    example
-}
-
-/// The clean data set of a day on which nothing happens.
-fn undisturbed() -> Vec<u8> {
-    let cluster = Cluster::start();
-    cluster.submit(&manifest());
-    let _workers = [cluster.worker("one", 1), cluster.worker("two", 1)];
-    cluster.drain();
-    cluster.compact("merged.jsonl")
+    let manifest = main_job::manifest(0, ZEROS).replace("ttl: 60s, heartbeat: 5s", "ttl: 2s, heartbeat: 200ms");
+    assert!(manifest.contains("ttl: 2s"));
+    manifest
 }
 
 fn until_accepted(cluster: &Cluster, count: usize) {
-    until(&format!("{count} accepted zeros"), || (records::accepted_count(&cluster.data()) >= count).then_some(()));
-}
-
-/// Everything that must hold when it is over.
-fn check(cluster: &Cluster) {
-    let stats = cluster.stats();
-    assert_eq!((&stats["jobs"]["done"], &stats["jobs"]["failed"]), (&json!(80), &json!(0)), "{stats}");
-    assert_eq!(stats["candidates"]["accepted"], ZEROS);
-    assert_eq!(stats["candidates"]["rejected"], 0);
-    cluster.verify();
-    assert_eq!(records::check_accepted_once(&cluster.data()), ZEROS);
-    let merged = cluster.compact("merged.jsonl");
-    zeros::check(&cluster.folder().join("merged.jsonl"), 1, ZEROS);
-    assert!(merged == undisturbed(), "the clean data set is not that of an undisturbed run");
+    main_job::until_accepted(&cluster.data(), count);
 }
 
 #[test]
@@ -58,7 +35,7 @@ fn the_orchestrator_is_killed_again_and_again() {
         cluster.restart();
     }
     cluster.drain();
-    check(&cluster);
+    main_job::check(&cluster, ZEROS);
     let boots = records::events(&cluster.data(), "booted");
     assert_eq!(boots.len(), 7);
     // Workers kept what they had: nobody was lost by the restarts.
@@ -84,7 +61,7 @@ fn workers_and_the_orchestrator_are_killed_at_the_same_time() {
         workers.push(cluster.worker(&name, 1));
     }
     cluster.drain();
-    check(&cluster);
+    main_job::check(&cluster, ZEROS);
     // A worker that is killed costs the job a crash and no attempt.
     let stats = cluster.stats();
     assert_eq!(stats["attempts"]["failures"], 0, "{stats}");

@@ -14,6 +14,7 @@ mod local_run;
 mod polite_downloader;
 mod resources;
 mod retries;
+mod rolling_upgrade;
 mod support;
 mod tls;
 mod tracing;

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Process, Ran, command, orchctl};
+use super::process::{Process, Ran, clean, command, orchctl};
 use super::{folder, until};
 
 /// How a cluster is made.
@@ -29,6 +29,8 @@ pub struct Cluster {
     options: Options,
     port: u16,
     server: Option<Process>,
+    /// The program of the orchestrator, if it is not the one that was built.
+    program: Option<PathBuf>,
 }
 
 /// A worker process and its name.
@@ -75,7 +77,7 @@ impl Cluster {
     pub fn with(options: Options) -> Self {
         let folder = folder();
         std::fs::write(folder.path().join("worker.yaml"), kinds()).unwrap();
-        let mut cluster = Self { folder, options, port: free_port(), server: None };
+        let mut cluster = Self { folder, options, port: free_port(), server: None, program: None };
         if cluster.options.tls {
             orchctl(["cert", "dev", &cluster.path("certs")]).ok();
         }
@@ -131,7 +133,10 @@ impl Cluster {
         let listen = format!("127.0.0.1:{}", self.port);
         let mut args = vec!["--data", data.to_str().unwrap(), "--listen", &listen, "--allow-any-filesystem"];
         args.extend(self.options.args.iter().map(String::as_str));
-        let mut command = command("orchestrator");
+        let mut command = match &self.program {
+            Some(program) => clean(Command::new(program)),
+            None => command("orchestrator"),
+        };
         command.args(args);
         if self.options.tls {
             for (flag, file) in [("--tls-cert", "server"), ("--tls-key", "server-key"), ("--tls-client-ca", "ca")] {
@@ -139,6 +144,15 @@ impl Cluster {
             }
         }
         command
+    }
+
+    /// Puts another program in the orchestrator's place as Kubernetes does: SIGTERM to the old one, and when that is gone, the
+    /// new one on the same data and the same address.
+    #[track_caller]
+    pub fn replace(&mut self, program: PathBuf) {
+        self.stop();
+        self.program = Some(program);
+        self.restart();
     }
 
     /// Kills the orchestrator as a power cut would.

@@ -4,6 +4,7 @@
 //! up long after a slow machine would have made it.
 
 pub mod cluster;
+pub mod main_job;
 pub mod manifests;
 pub mod process;
 pub mod records;
