@@ -171,7 +171,7 @@ fn one_job_is_one_trace_across_processes() {
 }
 
 #[test]
-fn a_restart_goes_on_with_the_trace_and_a_part_is_a_part() {
+fn a_restart_goes_on_with_the_trace() {
     let collector = Collector::start();
     let mut cluster =
         Cluster::with(Options { args: vec!["--otlp-endpoint".into(), collector.url.clone()], ..Options::default() });
@@ -189,6 +189,23 @@ fn a_restart_goes_on_with_the_trace_and_a_part_is_a_part() {
     assert!(
         shown.starts_with("job (orchestrator) done\n  attempt (orchestrator) completed\n    run (worker) completed\n")
     );
+}
+
+#[test]
+fn what_the_part_leaves_out_is_told_to_nobody() {
+    let collector = Collector::start();
+    let args = ["--otlp-endpoint", &collector.url, "--trace-sampling", "0"].map(str::to_owned).to_vec();
+    let mut cluster = Cluster::with(Options { args, ..Options::default() });
+    let file = cluster.file("values", "{\"v\":1}\n");
+    let jobs = cluster.submit(&(VALUES.to_owned() + &queue("t", "traced", "") + &job("t", &file, "")));
+    let worker = traced_worker(&cluster, &collector.url);
+    cluster.until_job(jobs[0], "done");
+    // The program knows its trace all the same, and that nobody keeps it.
+    let told = cluster.ctl(&["job", "logs", &jobs[0].to_string()]).ok().out;
+    assert!(told.starts_with("00-") && told.trim().ends_with("-00"), "{told}");
+    drop(worker);
+    cluster.stop();
+    assert!(collector.spans.lock().unwrap().is_empty());
 }
 
 #[test]
