@@ -11,7 +11,7 @@ use super::{
 };
 use crate::array::{Task, running_tasks};
 use crate::contract::Contract;
-use crate::id::{ImportId, JobId, LeaseId, QueueName, Seq, WorkerId};
+use crate::id::{ImportId, JobId, LeaseId, QueueName, ScheduleName, Seq, WorkerId};
 use crate::job::{JobSpec, OnDependencyFailure};
 use crate::limit::LimitTarget;
 use crate::record::{BatchJudged, CandidateAccepted, Event, JobSubmitted, Next, Origin, Record};
@@ -229,18 +229,12 @@ impl State {
                 Ok(())
             }
             Event::SchedulePaused { schedule, reason } => {
-                self.timetable.set_paused(schedule, Some(reason), at);
-                Ok(())
+                known(self.timetable.set_paused(schedule, Some(reason), at), schedule)
             }
-            Event::ScheduleResumed { schedule } => {
-                self.timetable.set_paused(schedule, None, at);
-                Ok(())
-            }
-            Event::ScheduleRemoved { schedule } if self.timetable.remove(schedule) => Ok(()),
-            Event::ScheduleRemoved { schedule } => Err(format!("there is no schedule {schedule}")),
+            Event::ScheduleResumed { schedule } => known(self.timetable.set_paused(schedule, None, at), schedule),
+            Event::ScheduleRemoved { schedule } => known(self.timetable.remove(schedule), schedule),
             Event::ScheduleFired { schedule, due, outcome } => {
-                self.timetable.fired(schedule, *due, outcome);
-                Ok(())
+                known(self.timetable.fired(schedule, *due, outcome), schedule)
             }
             Event::LegacyImportStarted { file, name, contract, payload: _ } => {
                 let import = Import {
@@ -536,6 +530,11 @@ impl State {
 }
 
 /// The count that a job in this state belongs to.
+/// A change of a schedule is of one that there is.
+fn known(there_is: bool, schedule: &ScheduleName) -> Result<(), String> {
+    there_is.then_some(()).ok_or_else(|| format!("there is no schedule {schedule}"))
+}
+
 fn place<'a>(counts: &'a mut JobCounts, state: &JobState) -> &'a mut u64 {
     match state {
         JobState::Blocked { .. } => &mut counts.blocked,

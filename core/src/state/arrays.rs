@@ -142,16 +142,16 @@ impl State {
         }
         let made_now =
             events.iter().find_map(|event| if let Event::TaskMade { array, .. } = event { Some(*array) } else { None });
+        let cancels = |event: &Event| if let Event::JobCancelled { job, .. } = event { Some(*job) } else { None };
+        let cancelled: BTreeSet<JobId> = events.iter().filter_map(cancels).collect();
         let mut touched: BTreeMap<JobId, Ends> = BTreeMap::new();
         for job in ended {
             let made_now = made_now.filter(|_| !self.jobs.contains_key(job));
             let Some(array) = made_now.or_else(|| self.task(*job).map(|task| task.array)) else { continue };
-            let cancels =
-                |event: &Event| matches!(event, Event::JobCancelled { job: cancelled, .. } if cancelled == job);
             let ends = touched.entry(array).or_default();
             ends.made_now += u64::from(made_now.is_some());
             ends.were_failed += u64::from(self.jobs.get(job).is_some_and(|known| !known.state.is_open()));
-            ends.cancelled += u64::from(!done && events.iter().any(cancels));
+            ends.cancelled += u64::from(!done && cancelled.contains(job));
             ends.all += 1;
         }
         let mut over = Vec::new();

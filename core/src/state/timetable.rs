@@ -36,7 +36,9 @@ pub(super) struct Timetable {
 impl Timetable {
     pub(super) fn set(&mut self, spec: &ScheduleSpec, at: Timestamp) {
         match self.schedules.contains_key(&spec.name) {
-            true => self.change(&spec.name, |schedule| (schedule.spec, schedule.since) = (spec.clone(), at)),
+            true => {
+                self.change(&spec.name, |schedule| (schedule.spec, schedule.since) = (spec.clone(), at));
+            }
             false => {
                 let next = spec.next(at);
                 let schedule =
@@ -47,6 +49,7 @@ impl Timetable {
         }
     }
 
+    /// Whether there was one of this name.
     pub(super) fn remove(&mut self, name: &ScheduleName) -> bool {
         let Some(schedule) = self.schedules.remove(name) else { return false };
         if let Some(next) = schedule.next {
@@ -55,27 +58,29 @@ impl Timetable {
         true
     }
 
-    pub(super) fn set_paused(&mut self, name: &ScheduleName, reason: Option<&str>, at: Timestamp) {
+    /// Pauses or (None) resumes a schedule; whether there is one of this name.
+    pub(super) fn set_paused(&mut self, name: &ScheduleName, reason: Option<&str>, at: Timestamp) -> bool {
         self.change(name, |schedule| {
             schedule.paused = reason.map(str::to_owned);
             // What came during the pause was left out on purpose.
             schedule.since = schedule.since.max(at);
-        });
+        })
     }
 
-    pub(super) fn fired(&mut self, name: &ScheduleName, due: Timestamp, outcome: &Firing) {
+    /// Notes what came of a time; whether there is a schedule of this name.
+    pub(super) fn fired(&mut self, name: &ScheduleName, due: Timestamp, outcome: &Firing) -> bool {
         self.change(name, |schedule| {
             schedule.since = due;
             schedule.last = Some((due, outcome.clone()));
             if let Firing::Submitted(job) = outcome {
                 schedule.last_job = Some(*job);
             }
-        });
+        })
     }
 
-    /// Changes a schedule, and what follows for its next time.
-    fn change(&mut self, name: &ScheduleName, change: impl FnOnce(&mut Scheduled)) {
-        let Some(schedule) = self.schedules.get_mut(name) else { return };
+    /// Changes a schedule, and what follows for its next time; whether there is one of this name.
+    fn change(&mut self, name: &ScheduleName, change: impl FnOnce(&mut Scheduled)) -> bool {
+        let Some(schedule) = self.schedules.get_mut(name) else { return false };
         if let Some(before) = schedule.next {
             self.due.remove(&(before, name.clone()));
         }
@@ -84,6 +89,7 @@ impl Timetable {
         if schedule.paused.is_none() {
             self.due.extend(schedule.next.map(|next| (next, name.clone())));
         }
+        true
     }
 
     pub(super) fn get(&self, name: &ScheduleName) -> Option<&Scheduled> {

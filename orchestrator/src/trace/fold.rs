@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use orch_core::id::{JobId, LeaseId, WorkerId};
+use orch_core::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
 use orch_core::record::{Event, FailureClass, Next, Origin, Record};
 use orch_core::state::{JobState, State};
 use orch_core::time::Timestamp;
@@ -22,12 +22,12 @@ pub struct Fold {
     jobs: HashMap<JobId, Traced>,
     attempts: HashMap<LeaseId, Attempt>,
     /// Arrays of which tasks are still made, whether their own trace is kept or not: queue, kind and submit.
-    arrays: HashMap<JobId, (String, String, Timestamp)>,
+    arrays: HashMap<JobId, (QueueName, Kind, Timestamp)>,
 }
 
 struct Traced {
-    queue: String,
-    kind: String,
+    queue: QueueName,
+    kind: Kind,
     /// When it was submitted, or put back by a person.
     began: Timestamp,
     waits_since: Timestamp,
@@ -61,7 +61,7 @@ impl Fold {
         for (id, job) in state.jobs() {
             if state.array(id).is_some_and(|array| array.left > 0) {
                 let (queue, kind, _) = state.lane(job);
-                fold.arrays.insert(id, (queue.to_string(), kind.to_string(), job.submitted_at));
+                fold.arrays.insert(id, (queue.clone(), kind.clone(), job.submitted_at));
             }
             if !fold.keeps(id) {
                 continue;
@@ -75,7 +75,7 @@ impl Fold {
                 | JobState::Failed { .. } => None,
             };
             let (queue, kind, _) = state.lane(job);
-            let (queue, kind) = (queue.to_string(), kind.to_string());
+            let (queue, kind) = (queue.clone(), kind.clone());
             let (began, waits_since) = (job.submitted_at, job.submitted_at);
             fold.jobs.insert(id, Traced { queue, kind, began, waits_since, again: 0, lease });
         }
@@ -106,11 +106,11 @@ impl Fold {
             Event::JobSubmitted(submitted) => {
                 let job = JobId(record.seq);
                 if submitted.spec.array.is_some() {
-                    let (queue, kind) = (submitted.spec.queue.to_string(), submitted.kind.to_string());
+                    let (queue, kind) = (submitted.spec.queue.clone(), submitted.kind.clone());
                     self.arrays.insert(job, (queue, kind, at));
                 }
                 if self.keeps(job) {
-                    let (queue, kind) = (submitted.spec.queue.to_string(), submitted.kind.to_string());
+                    let (queue, kind) = (submitted.spec.queue.clone(), submitted.kind.clone());
                     let traced = Traced { queue, kind, began: at, waits_since: at, again: 0, lease: None };
                     self.jobs.insert(job, traced);
                 }
