@@ -28,6 +28,38 @@ async fn leases(worker: &mut Worker, name: &str) -> Vec<u64> {
     answer.leases.into_iter().map(|lease| lease.lease).collect()
 }
 
+/// A limit for some values of a key, one for each value of another, and one for everything: each at its own number.
+#[tokio::test]
+async fn limiter_configuration() {
+    let orch = Orch::start().await;
+    let mut admin = orch.admin().await;
+    let with = |key: &str, value: &str| v1::JobSpec { keys: [(key.into(), value.into())].into(), ..job("q", 1) };
+    let by = |key: &str, value: &str| vec![with(key, value); 9];
+    let of = [("resolver=unpaywall", 2), ("resolver=crossref", 3), ("host=*", 4), ("running", 8)];
+    let limits = of.map(|(about, max)| limit(about, max)).to_vec();
+    let jobs = [by("resolver", "unpaywall"), by("resolver", "crossref")].concat();
+    admin.submit(v1::SubmitRequest { limits, ..submission(jobs) }).await.unwrap();
+    let listed = admin.list_limits(v1::ListLimitsRequest {}).await.unwrap().into_inner().limits;
+    let mut listed: Vec<_> = listed.iter().map(|limit| (limit.limit.as_str(), limit.max.unwrap())).collect();
+    listed.sort_unstable();
+    let mut expected = of;
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+
+    let mut worker = orch.registered("w").await;
+    assert_eq!(leases(&mut worker, "w").await.len(), 5);
+    let counts = [in_use(&mut admin, of[0].0).await, in_use(&mut admin, of[1].0).await];
+    assert_eq!(counts, [Some((2, Some(2))), Some((3, Some(3)))]);
+    // A resolver that no limit names goes up to what all may have, and so do hosts, four each.
+    admin.submit(submission([by("host", "a"), by("resolver", "other")].concat())).await.unwrap();
+    assert_eq!(leases(&mut worker, "w").await.len(), 3, "eight run");
+    admin.unset_limit(v1::UnsetLimitRequest { limit: "running".into() }).await.unwrap();
+    while !leases(&mut worker, "w").await.is_empty() {}
+    assert_eq!(in_use(&mut admin, "host=a").await, Some((4, Some(4))));
+    assert_eq!(in_use(&mut admin, "resolver=other").await, Some((9, None)));
+    orch.stop().await;
+}
+
 #[tokio::test]
 async fn limits_hold_across_workers_and_restarts() {
     let orch = Orch::start().await;

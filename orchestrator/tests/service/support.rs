@@ -15,7 +15,7 @@ use orch_proto::v1::worker_service_client::WorkerServiceClient;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 pub type Admin = AdminServiceClient<Channel>;
@@ -235,9 +235,13 @@ impl Orch {
         Self { running, data }
     }
 
+    /// Where to connect to.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.running.local_addr())).unwrap()
+    }
+
     pub async fn channel(&self) -> Channel {
-        let url = format!("http://{}", self.running.local_addr());
-        tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap()
+        self.endpoint().connect().await.unwrap()
     }
 
     pub async fn admin_as(&self, token: &str) -> KnownAdmin {

@@ -4,7 +4,9 @@ use orch_orchestrator::config::OrchestratorConfig;
 use orch_orchestrator::serve;
 use orch_proto::v1;
 use orch_proto::v1::Role;
-use tokio::sync::mpsc;
+use orch_proto::v1::admin_service_client::AdminServiceClient;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
@@ -175,6 +177,55 @@ async fn a_token_ends_by_itself() {
     assert!(status.message().contains("token short ended at"), "{status}");
     // Its name is free again.
     orch.admin_as(BOOTSTRAP).await.create_token(wanted("short", Role::Viewer)).await.unwrap();
+    orch.stop().await;
+}
+
+/// R26: rotated 100 times under callers that show the newest token they know, without a dropped call: connections that stand,
+/// and new ones all the time. A token goes only when each caller has been seen with the one after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_rotated_under_running_calls() {
+    const ROTATIONS: u64 = 100;
+    let orch = Orch::guarded().await;
+    let name = |n: u64| format!("rotation-{n}");
+    let first = orch.token(&name(0), Role::Viewer, &[]).await;
+    let (newest, watched) = watch::channel(Some(first));
+    let mut seen = Vec::new();
+    let mut callers = JoinSet::new();
+    for standing in [true, true, false, false] {
+        let (endpoint, newest) = (orch.endpoint(), watched.clone());
+        let (told, last) = watch::channel(String::new());
+        seen.push(last);
+        callers.spawn(async move {
+            let (channel, mut calls) = (endpoint.connect().await.unwrap(), 0u64);
+            let token = || newest.borrow().clone();
+            while let Some(token) = token() {
+                let channel = if standing { channel.clone() } else { endpoint.connect().await.unwrap() };
+                let mut viewer = AdminServiceClient::with_interceptor(channel, credentials(&token));
+                told.send_replace(viewer.who_am_i(v1::WhoAmIRequest {}).await?.into_inner().actor);
+                calls += 1;
+            }
+            Ok::<u64, Status>(calls)
+        });
+    }
+    for n in 1..=ROTATIONS {
+        newest.send_replace(Some(orch.token(&name(n), Role::Viewer, &[]).await));
+        let now = format!("token {}", name(n));
+        for caller in &mut seen {
+            if caller.wait_for(|actor| *actor == now).await.is_err() {
+                panic!("a call was dropped: {:?}", callers.join_next().await);
+            }
+        }
+        orch.revoke(&name(n - 1)).await;
+    }
+    newest.send_replace(None);
+    let mut calls = 0;
+    while let Some(ended) = callers.join_next().await {
+        calls += ended.unwrap().unwrap();
+    }
+    assert!(calls >= 4 * ROTATIONS);
+    let listed =
+        orch.admin_as(BOOTSTRAP).await.list_tokens(v1::ListTokensRequest {}).await.unwrap().into_inner().tokens;
+    assert_eq!(listed.into_iter().map(|token| token.name).collect::<Vec<_>>(), [name(ROTATIONS)]);
     orch.stop().await;
 }
 

@@ -137,6 +137,45 @@ fn a_cluster_with_tokens_works_and_shows_no_secret() {
     assert!(has("anonymous", "AdminService/Stats", "denied"));
 }
 
+/// R26: what the holder of a revoked token has open ends at once, so its worker comes back with the next one; its leases stay
+/// its own meanwhile.
+#[test]
+fn a_hundred_rotations_of_a_workers_token_lose_no_lease() {
+    const ROTATIONS: usize = 100;
+    /// One after the other; each runs over several rotations.
+    const JOBS: usize = 10;
+    let (mut cluster, root, _) = guarded();
+    let gates: Vec<String> = (0..JOBS).map(|n| cluster.path(&format!("gate-{n}"))).collect();
+    let jobs: String = gates.iter().map(|gate| manifests::job("gated", gate, "")).collect();
+    let manifest = cluster.file("jobs.yaml", format!("{VALUES}{}{jobs}", manifests::queue("gated", "gate", "")));
+    as_root(&cluster, &root, &["submit", "-f", &manifest]).ok();
+    let pool = cluster.path("pool.token");
+    as_root(&cluster, &root, &["token", "create", "pool-0", "--role", "worker", "--out", &pool]).ok();
+    let worker = worker(&cluster, "w1", &pool);
+    for n in 1..=ROTATIONS {
+        let name = format!("pool-{n}");
+        let made = as_root(&cluster, &root, &["token", "create", &name, "--role", "worker", "-o", "json"]).ok().json();
+        std::fs::write(&pool, made["secret"].as_str().unwrap()).unwrap();
+        as_root(&cluster, &root, &["token", "revoke", &format!("pool-{}", n - 1)]).ok();
+        if n % (ROTATIONS / JOBS) == 0 {
+            cluster.file(&format!("gate-{}", n / (ROTATIONS / JOBS) - 1), format!("{{\"v\": {n}}}\n"));
+        }
+    }
+    as_root(&cluster, &root, &["run", "--drain", "--timeout", "5m"]).ok();
+    let said = worker.process.err() + &worker.process.out();
+    drop(worker);
+    let server = cluster.stop();
+    let count = |event: &str| records::events(&cluster.data(), event).len();
+    // A grant whose answer was cut off with its call comes back when the worker does, free of charge.
+    assert_eq!((count("lease_granted"), count("job_completed")), (JOBS + count("lease_released"), JOBS));
+    assert_eq!((count("lease_expired"), count("attempt_failed")), (0, 0));
+    assert_eq!((count("token_created"), count("token_revoked")), (ROTATIONS + 2, ROTATIONS));
+    assert_eq!(records::check_accepted_once(&cluster.data()), JOBS);
+    for text in [&said, &server.err, &server.out, &records::lines(&cluster.data()).join("\n")] {
+        assert!(!has_token(text), "something like a secret in {text}");
+    }
+}
+
 #[test]
 fn a_backup_has_the_secret_of_its_directory() {
     let (cluster, root, _) = guarded();
