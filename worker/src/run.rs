@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use orch_core::id::Kind;
 use orch_proto::credentials::{Credentials, TokenError};
 use orch_proto::v1;
 use orch_telemetry::{Exporter, Origin};
@@ -25,7 +26,7 @@ use crate::runner::Runners;
 use crate::session::{Session, told, with_timeout};
 use crate::submit::Delivery;
 use crate::submit::message::Bounds;
-use crate::{heartbeat, lease_loop, logs, session, submit};
+use crate::{heartbeat, lease_loop, logs, session, submit, supervise};
 
 /// How long stopped jobs may take to end and to be given back, beyond what their processes are granted to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -45,6 +46,15 @@ pub enum WorkerError {
     /// It was to show a token, and there is none.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The configuration keeps jobs to some files, and the system cannot.
+    #[error(
+        "jobs of kind {kind} are to be kept to some files, and this system cannot do that: it takes Linux 5.13 with \
+             Landlock; without it, run the worker as a user of its own and take `files` out of the configuration"
+    )]
+    NoLandlock {
+        /// The first such kind.
+        kind: Kind,
+    },
     /// The orchestrator does not want this worker.
     #[error("the orchestrator at {server} refuses this worker: {message}")]
     Refused {
@@ -105,6 +115,10 @@ pub async fn run(
 ) -> Result<WorkerReport, WorkerError> {
     let hardware = tokio::task::spawn_blocking(crate::hardware::detect).await.unwrap_or_default();
     let credentials = Credentials::new(config.token.clone())?;
+    let kept = config.kinds.iter().find(|(_, runner)| runner.process().is_some_and(|process| process.files.is_some()));
+    if let Some((kind, _)) = kept.filter(|_| !supervise::can_restrict()) {
+        return Err(WorkerError::NoLandlock { kind: kind.clone() });
+    }
     let (logs, pump) = logs::channel();
     let pools = crate::resources::offered(&hardware, &config.resources);
     let instance = config.name.to_string();
@@ -212,7 +226,7 @@ where
 }
 
 fn announce(config: &WorkerConfig) {
-    let kinds: Vec<&str> = config.kinds.keys().map(orch_core::id::Kind::as_str).collect();
+    let kinds: Vec<&str> = config.kinds.keys().map(Kind::as_str).collect();
     let servers: Vec<&str> = config.servers.iter().map(crate::config::Server::as_str).collect();
     let (name, slots) = (&config.name, config.slots);
     info!("worker {name}: {slots} slots for {}, orchestrator {}", kinds.join(", "), servers.join(", "));

@@ -14,7 +14,7 @@ use orch_proto::credentials::TokenSource;
 use orch_transport::ClientTls;
 pub use orch_transport::{ServerUrl as Server, UrlError as ServerError};
 
-pub use crate::supervise::Limits;
+pub use crate::supervise::{Files, Limits};
 
 pub mod file;
 pub mod merge;
@@ -91,13 +91,18 @@ pub enum RunnerConfig {
 }
 
 impl RunnerConfig {
+    /// Its processes, if it has any.
+    pub(crate) fn process(&self) -> Option<&ProcessConfig> {
+        match self {
+            Self::Builtin(_) => None,
+            Self::Command(process) => Some(process),
+            Self::Serve(serve) => Some(&serve.process),
+        }
+    }
+
     /// How long its processes get between SIGTERM and SIGKILL.
     pub(crate) fn stop_grace(&self) -> Duration {
-        match self {
-            Self::Builtin(_) => Duration::ZERO,
-            Self::Command(process) => process.stop_grace,
-            Self::Serve(serve) => serve.process.stop_grace,
-        }
+        self.process().map_or(Duration::ZERO, |process| process.stop_grace)
     }
 }
 
@@ -148,6 +153,8 @@ pub struct ProcessConfig {
     pub limits: Limits,
     /// A directory of control groups (version 2) that the worker may make others in: one for each job.
     pub cgroup: Option<PathBuf>,
+    /// What of the file system it may use. None: what the worker's user may.
+    pub files: Option<Files>,
     /// How long a job may run if the job itself says nothing. None: without limit.
     pub timeout: Option<Duration>,
     /// How long between SIGTERM and SIGKILL.
@@ -168,6 +175,7 @@ impl ProcessConfig {
             pass_env: Vec::new(),
             limits: Limits::default(),
             cgroup: None,
+            files: None,
             timeout: None,
             stop_grace: Duration::from_secs(5),
             max_line_bytes: 64 << 10,

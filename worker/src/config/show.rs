@@ -9,7 +9,7 @@ use orch_transport::ClientTls;
 
 use super::file::LogFormat;
 use super::merge::Effective;
-use super::{Limits, ProcessConfig, RunnerConfig, ServeConfig, WorkerConfig};
+use super::{Files, Limits, ProcessConfig, RunnerConfig, ServeConfig, WorkerConfig};
 
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,6 +119,7 @@ fn process(text: &mut String, config: &ProcessConfig) -> fmt::Result {
         pass_env,
         limits,
         cgroup,
+        files,
         timeout,
         stop_grace,
         max_line_bytes,
@@ -142,6 +143,13 @@ fn process(text: &mut String, config: &ProcessConfig) -> fmt::Result {
     }
     if let Some(cgroup) = cgroup {
         writeln!(text, "    cgroup: {}", quoted(&cgroup.to_string_lossy()))?;
+    }
+    if let Some(Files { read, write }) = files {
+        let [read, write] = [read, write].map(|paths| {
+            let paths: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+            list(&paths)
+        });
+        writeln!(text, "    files: {{read: {read}, write: {write}}}")?;
     }
     if let Some(timeout) = timeout {
         writeln!(text, "    timeout: {}", span(*timeout))?;
@@ -194,7 +202,7 @@ idle_timeout: 10m
 kinds:
   zeta-zeros: {runner: builtin}
   x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, pass_env: [B], timeout: 1m 30s, cgroup: /sys/fs/cgroup/orch,
-      limits: {memory: 1GiB, cpu_time: 90s, open_files: 64, processes: 8, file_size: 2MiB}}
+      limits: {memory: 1GiB, cpu_time: 90s, open_files: 64, processes: 8, file_size: 2MiB}, files: {read: [/usr, data], write: ['/a b']}}
   y: {runner: serve, argv: [y]}
 ";
         let path = Path::new("/etc/w.yaml");

@@ -51,10 +51,16 @@ impl Group {
         vars: &[(&str, String)],
         of_resources: &Vars,
     ) -> Result<(Self, Pipes), String> {
-        let ProcessConfig { argv, cwd, env, pass_env, limits, cgroup, .. } = config;
+        let ProcessConfig { argv, cwd, env, pass_env, files, .. } = config;
         let program = argv.first().ok_or("the configuration names no program")?;
-        let supervisor = supervise::command(argv, limits, cgroup.as_ref());
+        let supervisor = supervise::command(config);
         let supervised = supervisor.is_some();
+        if files.is_some() && !supervised {
+            return Err(
+                "the configuration says which files a job may use, and only a supervised job can be kept to them"
+                    .into(),
+            );
+        }
         let words = supervisor.unwrap_or_else(|| argv.iter().map(OsString::from).collect());
         let mut command = Command::new(words.first().ok_or("the configuration names no program")?);
         let passed = std::env::vars_os().filter(|(name, _)| {

@@ -9,8 +9,8 @@ use std::process::{Command, ExitCode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
 use super::cgroup::Cgroup;
+use super::{Files, Limits, files};
 
 /// The exit code of a program that cannot be started, as of a shell.
 const NOT_STARTED: u8 = 127;
@@ -20,6 +20,7 @@ const NOT_STARTED: u8 = 127;
 pub(super) struct Confinement {
     pub limits: Limits,
     pub cgroup: Option<PathBuf>,
+    pub files: Option<Files>,
 }
 
 pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -29,7 +30,7 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     if let Err(error) = apply(&confinement) {
-        eprintln!("the job's limits cannot be set: {error}");
+        eprintln!("the job cannot be kept to its limits: {error}");
         return ExitCode::from(NOT_STARTED);
     }
     let error = Command::new(&program).args(args).exec();
@@ -60,5 +61,6 @@ fn apply(confinement: &Confinement) -> io::Result<()> {
         let bound = getrlimit(resource).maximum.map_or(bound, |maximum| maximum.min(bound));
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
     }
-    Ok(())
+    // Last: nothing above is among the job's files.
+    confinement.files.as_ref().map_or(Ok(()), files::restrict)
 }

@@ -52,8 +52,11 @@ async fn supervise(order: &Order, argv: Vec<OsString>) -> io::Result<WaitStatus>
         Cgroup::create(parent, &order.limits).map_err(describe)
     });
     let cgroup = cgroup.transpose()?;
-    let confinement =
-        Confinement { limits: order.limits.clone(), cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()) };
+    let confinement = Confinement {
+        limits: order.limits.clone(),
+        cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
+        files: order.files.clone(),
+    };
     // Everything that can fail comes before there is a job to end.
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     let mut command = Command::new(MYSELF);

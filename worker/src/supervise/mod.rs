@@ -19,8 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::config::ProcessConfig;
+
+pub use files::Files;
+pub(crate) use files::can_restrict;
 pub use limits::Limits;
 
+mod files;
 mod limits;
 
 #[cfg(target_os = "linux")]
@@ -56,6 +61,7 @@ struct Order {
     limits: Limits,
     /// Where to make the job's control group.
     cgroup: Option<PathBuf>,
+    files: Option<Files>,
 }
 
 /// Makes this program one that supervises: to be called first, before there are threads. If it was started as a
@@ -82,20 +88,21 @@ pub fn adopt_orphans() {
 }
 
 /// What to start in place of a job's own words so that it is supervised. None: this program cannot.
-pub(crate) fn command(argv: &[String], limits: &Limits, cgroup: Option<&PathBuf>) -> Option<Vec<OsString>> {
+pub(crate) fn command(config: &ProcessConfig) -> Option<Vec<OsString>> {
     if !CAN_SUPERVISE.load(Ordering::Relaxed) {
         return None;
     }
     #[cfg(target_os = "linux")]
     {
-        let order = Order { worker: std::process::id(), limits: limits.clone(), cgroup: cgroup.cloned() };
+        let ProcessConfig { argv, limits, cgroup, files, .. } = config.clone();
+        let order = Order { worker: std::process::id(), limits, cgroup, files };
         let order = serde_json::to_string(&order).ok()?;
         let words = [MYSELF.into(), SUPERVISE.into(), order.into()];
-        Some(words.into_iter().chain(argv.iter().map(OsString::from)).collect())
+        Some(words.into_iter().chain(argv.into_iter().map(OsString::from)).collect())
     }
     #[cfg(not(target_os = "linux"))]
     {
-        let _ = (argv, limits, cgroup);
+        let _ = config;
         None
     }
 }

@@ -277,3 +277,77 @@ async fn a_job_has_a_control_group_of_its_own_which_goes_with_it() {
     assert_eq!(of_jobs(), 0);
     drop(worker);
 }
+
+/// Whether this kernel keeps a process to some files, and to signals to its own: the worker says the first at its start.
+fn landlock(folder: &Path) -> bool {
+    let config = folder.join("probe.yaml");
+    std::fs::write(&config, "kinds: {x: {runner: command, argv: [x], files: {}}}\n").unwrap();
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_worker"));
+    // A port that nobody listens on: it ends by itself, for this reason or for that.
+    worker.args(["--server", "http://127.0.0.1:1", "--give-up-after", "1ms", "--config"]).arg(config);
+    let ended = worker.env_clear().output().unwrap();
+    !String::from_utf8_lossy(&ended.stderr).contains("Landlock")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_has_the_files_that_it_was_given_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    if !landlock(folder.path()) {
+        println!("NOT RUN: this kernel has no Landlock");
+        return;
+    }
+    let server = Server::new();
+    let make = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("file"), name).unwrap();
+    };
+    for name in ["input", "scratch", "secret"] {
+        make(name);
+    }
+    // Each line is an attempt and what came of it; `sh` says why on standard error.
+    let script = "t() { if (eval \"$2\") 2>/dev/null; then echo \"$1 yes\"; else echo \"$1 no\"; fi; }\n\
+        t read-given '< input/file'; t write-read-only '> input/new'; t append-read-only '>> input/file'\n\
+        t write-given 'echo x > scratch/new && mv scratch/new scratch/moved && rm scratch/moved && < scratch/file'\n\
+        t read-secret '< secret/file'; t list-secret 'ls secret'; t write-secret '> secret/file'; t remove-secret 'rm secret/file'\n\
+        t link-secret 'ln secret/file scratch/linked'; t move-out 'mv scratch/file secret/'\n\
+        t null 'echo x > /dev/null'; t random 'head -c 1 /dev/urandom > /dev/null'\n\
+        t child-reads-secret 'setsid sh -c \"cat secret/file\"'; t own-child 'sleep 100 & kill $!'";
+    let root = folder.path().display();
+    let system = ["/usr", "/bin", "/lib", "/lib64", "/etc"].into_iter().filter(|path| Path::new(path).exists());
+    let system = system.collect::<Vec<_>>().join(", ");
+    let config = format!(
+        "kinds:\n  x: {{runner: command, argv: [sh, -c, {}], cwd: {root},\n      \
+         files: {{read: [{system}, input], write: [scratch]}}}}\n  \
+         gone: {{runner: command, argv: [sh, -c, 'echo {{}}'], files: {{read: [/usr, /no/such/folder]}}}}\n",
+        serde_json::json!(script)
+    );
+    std::fs::write(folder.path().join("worker.yaml"), config).unwrap();
+    let worker = Worker::start(&server, folder.path(), &[]);
+    server.offer(lease(1, "x", "null"));
+    server.end_of(1).await;
+    server.offer(lease(2, "gone", "null"));
+    let ended = format!("{:?}", server.end_of(2).await);
+    drop(worker);
+    let said = server.candidates(1);
+    let expected = [
+        "read-given yes",
+        "write-read-only no",
+        "append-read-only no",
+        "write-given yes",
+        "read-secret no",
+        "list-secret no",
+        "write-secret no",
+        "remove-secret no",
+        "link-secret no",
+        "move-out no",
+        "null yes",
+        "random yes",
+        "child-reads-secret no",
+        "own-child yes",
+    ];
+    assert_eq!(said, expected, "{:?}", server.end_of(1).await);
+    assert_eq!(std::fs::read_to_string(folder.path().join("secret/file")).unwrap(), "secret");
+    // What is not there cannot be allowed, and the job says so: it would fail later, and nobody would know why.
+    assert!(ended.contains("/no/such/folder cannot be allowed"), "{ended}");
+}

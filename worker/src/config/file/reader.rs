@@ -12,7 +12,7 @@ use orch_transport::ClientTls;
 use serde_saphyr::Spanned;
 
 use super::super::yaml::Node;
-use super::super::{Builtin, Limits, ProcessConfig, RunnerConfig, ServeConfig, Server, ServerError};
+use super::super::{Builtin, Files, Limits, ProcessConfig, RunnerConfig, ServeConfig, Server, ServerError};
 use super::{Fault, FileConfig, LogFormat, bytes, duration, level};
 
 type Value = Spanned<Node>;
@@ -230,6 +230,7 @@ impl<'a> Reader<'a> {
             pass_env: fields.take("pass_env").map(|(path, value)| self.names(&path, value)).unwrap_or_default(),
             limits: fields.take("limits").map(|(path, value)| self.limits(&path, value)).unwrap_or_default(),
             cgroup: self.parsed(fields, "cgroup", PathBuf::from_str),
+            files: fields.take("files").map(|(path, value)| self.files(&path, value)),
             timeout: self.parsed(fields, "timeout", duration),
             stop_grace: self.parsed(fields, "stop_grace", duration).unwrap_or(defaults.stop_grace),
             max_line_bytes: self
@@ -254,6 +255,16 @@ impl<'a> Reader<'a> {
         };
         self.refuse_rest(fields);
         limits
+    }
+
+    fn files(&mut self, path: &str, value: &Value) -> Files {
+        let Some(mut fields) = self.fields(path, value) else { return Files::default() };
+        let [read, write] = ["read", "write"].map(|key| {
+            let paths = fields.take(key).map(|(path, value)| self.list(&path, value)).unwrap_or_default();
+            paths.into_iter().map(|(_, path)| self.folder.join(path)).collect()
+        });
+        self.refuse_rest(fields);
+        Files { read, write }
     }
 
     fn names(&mut self, path: &str, value: &Value) -> Vec<String> {
