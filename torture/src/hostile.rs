@@ -1,7 +1,7 @@
 //! Hostile clients: rapid resets, floods of connections, slow ones, and no file descriptor left.
 //!
-//! All the while a well-behaved client, on a thread of its own, makes calls: over one connection that stands, and over
-//! new ones. Its calls may become slower, which is reported; over its standing connection none may fail.
+//! The hostile ones have threads of the lowest priority. All the while a well-behaved client, on a thread of its own, makes
+//! calls: over one connection that stands, and over new ones. Its calls may become slower, which is reported; over its standing connection none may fail.
 
 mod attack;
 mod probe;
@@ -18,6 +18,7 @@ use self::attack::Attacked;
 use self::probe::{Probe, Probed};
 use crate::TortureError;
 use crate::binaries::Binaries;
+use crate::crowd::Crowd;
 use crate::process::until;
 use crate::report::{Progress, Report};
 use crate::server::Server;
@@ -59,14 +60,16 @@ pub async fn run(
     let (mut server, dial) = start(binaries, folder, options).await?;
     let pid = server.process()?.pid();
     let address = dial.server().authority().to_owned();
+    let hostile = Crowd::new()?;
 
     let quiet = Probe::start(&dial).await?.after(tokio::time::sleep(options.time)).await?.1;
     let calm = quiet.standing.p99();
     tell(&mut report, "quiet", &quiet, None);
 
     progress.say(format_args!("rapid resets"));
-    let (attacked, probed) = Probe::start(&dial).await?.after(attack::resets(&dial, options.time)).await?;
-    let Attacked { made, cut } = attacked;
+    let resets = hostile.run(attack::resets(dial.clone(), options.time));
+    let (attacked, probed) = Probe::start(&dial).await?.after(resets).await?;
+    let Attacked { made, cut } = attacked?;
     report.fact("calls made and taken back at once", made);
     report.fact("connections held or cut for that", cut);
     if cut == 0 {
@@ -76,16 +79,18 @@ pub async fn run(
     recovered(&mut report, "rapid resets", &dial).await?;
 
     progress.say(format_args!("a flood of connections"));
-    let flood = attack::flood(&address, options.flood, options.time);
+    let flood = hostile.run(attack::flood(address.clone(), options.flood, options.time));
     let (attacked, probed) = Probe::start(&dial).await?.after(flood).await?;
+    let attacked = attacked?;
     report.fact("connections of the flood", attacked.made);
     report.fact("of which were put out or refused", attacked.cut);
     tell(&mut report, "a flood of connections", &probed, Some(calm));
     recovered(&mut report, "a flood of connections", &dial).await?;
 
     progress.say(format_args!("slow connections"));
-    let slow = attack::slow(&address, options.slow, options.tls, PATIENCE);
+    let slow = hostile.run(attack::slow(address.clone(), options.slow, options.tls, PATIENCE));
     let (attacked, probed) = Probe::start(&dial).await?.after(slow).await?;
+    let attacked = attacked?;
     report.fact("slow connections", attacked.made);
     report.fact("of which were cut", attacked.cut);
     if attacked.cut < attacked.made {
@@ -98,7 +103,7 @@ pub async fn run(
     let probe = Probe::start(&dial).await?;
     let before = scarce(pid)?;
     let (spent, began) = (processor_time(pid), Instant::now());
-    let starved = probe.after(attack::flood(&address, 64, options.time)).await;
+    let starved = probe.after(hostile.run(attack::flood(address, 64, options.time))).await;
     let share = (processor_time(pid) - spent).as_secs_f64() / began.elapsed().as_secs_f64();
     prlimit(Some(pid), Resource::Nofile, before)
         .map_err(std::io::Error::from)

@@ -10,6 +10,7 @@
 pub mod binaries;
 pub mod calls;
 pub mod client;
+pub mod crowd;
 pub mod dice;
 pub mod disk;
 pub mod error;

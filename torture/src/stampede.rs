@@ -2,6 +2,9 @@
 //!
 //! Every worker has its own connection, a lease, a heartbeat and a long poll, as a real one. The orchestrator is killed
 //! and started again, and all of them come back together. No lease may end by that.
+//!
+//! Clients and orchestrator share the machine, and thousands of clients in one process wait for each other above all. So they
+//! are a crowd that gives way, and one in a hundred, a *sample*, is measured on a thread that does not.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use tonic::transport::Channel;
 
 use crate::TortureError;
 use crate::binaries::Binaries;
+use crate::crowd::Crowd;
 use crate::dice::Dice;
 use crate::latency::{Latencies, memory};
 use crate::process::until;
@@ -42,12 +46,15 @@ pub struct Options {
 /// The lease of each worker's job. After a restart it has a whole one again.
 const TTL: Duration = Duration::from_secs(60);
 
+/// One worker in so many is of the sample.
+const SAMPLED: u64 = 100;
+
 /// How long all of them may take to be there, or to be back.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What all workers share.
 #[derive(Debug, Default)]
-struct Crowd {
+struct Tally {
     /// Which start of the orchestrator is the current one.
     start: AtomicU64,
     /// Workers whose lease was confirmed since that start.
@@ -83,42 +90,46 @@ pub async fn run(
     }
     drop(admin);
 
-    let crowd = Arc::new(Crowd::default());
+    let tally = Arc::new(Tally::default());
     let stop = CancellationToken::new();
     let mut workers = JoinSet::new();
     let (sender, mut latencies) = mpsc::unbounded_channel();
+    let crowd = Crowd::new()?;
     let began = Instant::now();
     for n in 0..options.workers {
+        let sampled = n % SAMPLED == 0;
         let worker = Worker {
             name: format!("worker-{n}"),
             url: server.url(),
             heartbeat: options.heartbeat,
             dice: Dice::new(options.seed, n),
-            crowd: Arc::clone(&crowd),
+            tally: Arc::clone(&tally),
             latencies: sender.clone(),
+            sampled,
             started: Instant::now(),
         };
-        workers.spawn(worker.live(stop.clone()));
+        match sampled {
+            true => workers.spawn(worker.live(stop.clone())),
+            false => workers.spawn_on(worker.live(stop.clone()), &crowd.threads),
+        };
     }
     drop(sender);
-    all_back(&crowd, options.workers, progress, &mut workers).await?;
+    all_back(&tally, options.workers, progress, &mut workers).await?;
     report.fact("all connected after", format_args!("{:.1?}", began.elapsed()));
-    let (quiet, _) = collect(&mut latencies, options.quiet).await;
-    report.fact("heartbeats while it is quiet", quiet.summary());
+    collect(&mut latencies, Duration::ZERO).await.tell(&mut report, "while they come");
+    collect(&mut latencies, options.quiet).await.tell(&mut report, "while it is quiet");
     let pid = server.process()?.pid();
     report.fact("memory with all connected", format_args!("{} MiB", memory(pid).0 >> 20));
 
     server.kill9().await?;
-    crowd.back.store(0, Ordering::Relaxed);
-    crowd.start.fetch_add(1, Ordering::Relaxed);
+    tally.back.store(0, Ordering::Relaxed);
+    tally.start.fetch_add(1, Ordering::Relaxed);
     let again = Instant::now();
     server.start().await?;
-    all_back(&crowd, options.workers, progress, &mut workers).await?;
+    all_back(&tally, options.workers, progress, &mut workers).await?;
     report.fact("all back after", format_args!("{:.1?}", again.elapsed()));
-    let (storm, _) = collect(&mut latencies, Duration::ZERO).await;
-    report.fact("heartbeats in the stampede", storm.summary());
-    let (after, _) = collect(&mut latencies, options.quiet).await;
-    report.fact("heartbeats after it", after.summary());
+    collect(&mut latencies, Duration::ZERO).await.tell(&mut report, "in the stampede");
+    collect(&mut latencies, options.quiet).await.tell(&mut report, "after it");
 
     let mut admin = wire::admin(&server.url()).await?;
     let stats = wire::stats(&mut admin).await?;
@@ -137,7 +148,7 @@ pub async fn run(
     server.stop().await?;
     report.violations(server.panics());
     report.fact("workers", options.workers);
-    report.fact("registrations", crowd.registrations.load(Ordering::Relaxed));
+    report.fact("registrations", tally.registrations.load(Ordering::Relaxed));
     Ok(report)
 }
 
@@ -156,7 +167,7 @@ fn allow_open_files(workers: u64) -> Result<(), TortureError> {
 
 /// Waits until every worker's lease was confirmed by the current orchestrator.
 async fn all_back(
-    crowd: &Crowd,
+    tally: &Tally,
     workers: u64,
     progress: &Progress,
     running: &mut JoinSet<Result<(), String>>,
@@ -165,23 +176,41 @@ async fn all_back(
         if let Some(Ok(Err(wrong))) = running.try_join_next() {
             return Err(TortureError::Call { doing: "keep a worker alive".to_owned(), message: wrong });
         }
-        let back = crowd.back.load(Ordering::Relaxed);
+        let back = tally.back.load(Ordering::Relaxed);
         progress.say(format_args!("{back} of {workers} workers are there"));
         Ok((back >= workers).then_some(()))
     })
     .await
 }
 
-/// The latencies that came in, and come within `time`.
-async fn collect(latencies: &mut mpsc::UnboundedReceiver<Duration>, time: Duration) -> (Latencies, Duration) {
-    let (mut all, began) = (Latencies::default(), Instant::now());
+/// How long heartbeats took: those of the sample, and those of the crowd.
+#[derive(Debug, Default)]
+struct Beats {
+    sample: Latencies,
+    crowd: Latencies,
+}
+
+impl Beats {
+    fn note(&mut self, (sampled, took): (bool, Duration)) {
+        if sampled { self.sample.note(took) } else { self.crowd.note(took) }
+    }
+
+    fn tell(self, report: &mut Report, when: &str) {
+        report.fact(format!("heartbeats {when}, the sample's"), self.sample.summary());
+        report.fact(format!("heartbeats {when}, the crowd's"), self.crowd.summary());
+    }
+}
+
+/// What came in, and comes within `time`.
+async fn collect(latencies: &mut mpsc::UnboundedReceiver<(bool, Duration)>, time: Duration) -> Beats {
+    let (mut all, began) = (Beats::default(), Instant::now());
     while let Ok(took) = latencies.try_recv() {
         all.note(took);
     }
     while let Ok(Some(took)) = tokio::time::timeout(time.saturating_sub(began.elapsed()), latencies.recv()).await {
         all.note(took);
     }
-    (all, began.elapsed())
+    all
 }
 
 struct Worker {
@@ -189,8 +218,10 @@ struct Worker {
     url: String,
     heartbeat: Duration,
     dice: Dice,
-    crowd: Arc<Crowd>,
-    latencies: mpsc::UnboundedSender<Duration>,
+    tally: Arc<Tally>,
+    latencies: mpsc::UnboundedSender<(bool, Duration)>,
+    /// Whether its thread gives way to nobody.
+    sampled: bool,
     started: Instant,
 }
 
@@ -227,7 +258,7 @@ impl Worker {
             ..wire::registration(&self.name, wire::KIND)
         };
         let Ok(registered) = client.register_worker(wire::timed(register)).await else { return Ok(()) };
-        self.crowd.registrations.fetch_add(1, Ordering::Relaxed);
+        self.tally.registrations.fetch_add(1, Ordering::Relaxed);
         let lost = registered.into_inner().lost;
         if !lost.is_empty() {
             return Err(Wrong(format!("lost its lease {lost:?} although it lives")));
@@ -258,12 +289,12 @@ impl Worker {
         // Not all at the same moment: they started at different times.
         let mut wait = self.dice.between(Duration::ZERO, self.heartbeat);
         loop {
-            let start = self.crowd.start.load(Ordering::Relaxed) + 1;
+            let start = self.tally.start.load(Ordering::Relaxed) + 1;
             let leases = vec![v1::LeaseProgress { lease, fraction: -1.0, note: String::new() }];
             let beat = v1::HeartbeatRequest { worker: self.name.clone(), leases, last_receipt: None };
             let began = Instant::now();
             let Ok(beat) = client.heartbeat(wire::timed(beat)).await else { return Ok(()) };
-            let _ = self.latencies.send(began.elapsed());
+            let _ = self.latencies.send((self.sampled, began.elapsed()));
             let beat = beat.into_inner();
             if beat.order() == v1::WorkerOrder::Register {
                 return Ok(());
@@ -273,7 +304,7 @@ impl Worker {
             }
             if *counted < start {
                 *counted = start;
-                self.crowd.back.fetch_add(1, Ordering::Relaxed);
+                self.tally.back.fetch_add(1, Ordering::Relaxed);
             }
             tokio::time::sleep(wait).await;
             wait = self.heartbeat;

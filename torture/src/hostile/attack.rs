@@ -24,7 +24,7 @@ pub struct Attacked {
 const RESETTING: usize = 4;
 
 /// Makes calls and takes them back at once, over a few connections that are made again whenever they are cut.
-pub async fn resets(dial: &Dial, time: Duration) -> Attacked {
+pub async fn resets(dial: Dial, time: Duration) -> Attacked {
     let end = Instant::now() + time;
     let mut attackers = JoinSet::new();
     for _ in 0..RESETTING {
@@ -77,12 +77,12 @@ async fn reset_until_cut(dial: &Dial, end: Instant) -> (u64, bool) {
 }
 
 /// Holds so many silent connections, each made again when it is put out.
-pub async fn flood(address: &str, connections: usize, time: Duration) -> Attacked {
+pub async fn flood(address: String, connections: usize, time: Duration) -> Attacked {
     let end = tokio::time::Instant::now() + time;
     let (made, cut) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut attackers = JoinSet::new();
     for _ in 0..connections {
-        let (address, made, cut) = (address.to_owned(), Arc::clone(&made), Arc::clone(&cut));
+        let (address, made, cut) = (address.clone(), Arc::clone(&made), Arc::clone(&cut));
         attackers.spawn(async move {
             loop {
                 if let Ok(mut tcp) = TcpStream::connect(&address).await {
@@ -111,13 +111,13 @@ const SLOW: [&[u8]; 5] = [
 ];
 
 /// Slow connections of all sorts, until each of them is cut or `patience` is over.
-pub async fn slow(address: &str, connections: usize, tls: bool, patience: Duration) -> Attacked {
+pub async fn slow(address: String, connections: usize, tls: bool, patience: Duration) -> Attacked {
     let mut attackers = JoinSet::new();
     for n in 0..connections {
         // Without TLS a handshake is only garbage, and the other way round.
         let sorts: &[usize] = if tls { &[0, 4] } else { &[0, 1, 2, 3] };
         let begin = SLOW[sorts[n % sorts.len()]];
-        let address = address.to_owned();
+        let address = address.clone();
         attackers.spawn(async move {
             let Ok(mut tcp) = TcpStream::connect(&address).await else { return Attacked { made: 1, cut: 1 } };
             let cut = tokio::time::timeout(patience, drip(&mut tcp, begin)).await.is_ok();
