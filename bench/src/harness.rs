@@ -1,7 +1,7 @@
 //! An orchestrator to measure, and clients that do as little as workers can.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,6 +10,7 @@ use orch_orchestrator::serve::{self, Running};
 use orch_proto::v1::admin_service_client::AdminServiceClient;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
 use orch_proto::{Bytes, v1};
+use orch_telemetry::{Sampling, Telemetry};
 use orch_transport::development::{self, Development, Existing};
 use orch_transport::{ClientAuth, ClientTls, Dial, Pace, ServerTls, ServerUrl};
 use tempfile::TempDir;
@@ -17,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
+
+use crate::collector::Collector;
 
 /// Connections that the clients share.
 const CONNECTIONS: usize = 4;
@@ -33,12 +36,26 @@ const CONTRACT: &str = r#"{
 pub struct Cluster {
     orchestrator: Running,
     channels: Vec<Channel>,
+    /// Who gets the traces, if anybody traces.
+    collector: Option<Collector>,
     _dir: TempDir,
+}
+
+/// What an orchestrator is measured with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where its ledger is written.
+    pub parent: Option<PathBuf>,
+    /// Whether everything goes over TLS.
+    pub tls: bool,
+    /// Which jobs are traced, if any.
+    pub traces: Option<Sampling>,
 }
 
 impl Cluster {
     /// Starts an orchestrator with one queue, `bench`.
-    pub async fn start(parent: Option<&Path>, tls: bool) -> anyhow::Result<Self> {
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let Settings { parent, tls, traces } = settings;
         let dir = match parent {
             Some(parent) => TempDir::new_in(parent),
             None => TempDir::new(),
@@ -48,18 +65,24 @@ impl Cluster {
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.allow_any_filesystem = true;
         let mut client = ClientTls::default();
-        if tls {
+        if *tls {
             (config.tls, client) = certificates(dir.path().join("certs"))?;
         }
+        let mut collector = None;
+        if let Some(sampling) = *traces {
+            let started = Collector::start().await?;
+            config.telemetry = Some(Telemetry { endpoint: started.url.clone(), sampling });
+            collector = Some(started);
+        }
         let orchestrator = serve::start(config).await?;
-        let scheme = if tls { "https" } else { "http" };
+        let scheme = if *tls { "https" } else { "http" };
         let url: ServerUrl = format!("{scheme}://{}", orchestrator.local_addr()).parse()?;
         let dial = Dial::new(url, client)?.pace(Pace::Quiet);
         let mut channels = Vec::new();
         for _ in 0..CONNECTIONS {
             channels.push(dial.connect().await?);
         }
-        let cluster = Self { orchestrator, channels, _dir: dir };
+        let cluster = Self { orchestrator, channels, collector, _dir: dir };
         let queue = v1::QueueSpec {
             queue: "bench".into(),
             contract: "bench@1".into(),
@@ -93,10 +116,12 @@ impl Cluster {
         Ok(Worker { name, client, sender, answers })
     }
 
-    /// Stops the orchestrator.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    /// Stops the orchestrator. How many spans a collector had by then, if there is one: the orchestrator sends what it has
+    /// before it ends.
+    pub async fn stop(self) -> anyhow::Result<Option<u64>> {
         drop(self.channels);
-        Ok(self.orchestrator.stop().await?)
+        self.orchestrator.stop().await?;
+        Ok(self.collector.map(|collector| collector.spans()))
     }
 }
 

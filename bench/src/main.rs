@@ -4,6 +4,7 @@
 //! different hours on a shared one, do not compare; ratios within one run do.
 
 mod candidates;
+mod collector;
 mod harness;
 mod import;
 mod jobs;
@@ -16,8 +17,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use orch_telemetry::Sampling;
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, Settings};
 use crate::report::Figure;
 
 /// Measures the orchestrator over the real wire.
@@ -41,6 +43,9 @@ struct Args {
     /// Everything over TLS, with certificates on both sides.
     #[arg(long)]
     tls: bool,
+    /// Trace this part of all jobs, from 0 to 1, to a collector in this process; how many spans came is told.
+    #[arg(long, value_name = "PART")]
+    traces: Option<Sampling>,
     /// Where the ledger is written: a folder on the disk to be measured. A temporary one otherwise.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -55,12 +60,13 @@ async fn main() -> anyhow::Result<()> {
     let all = ["p1", "p2", "p3", "p4", "p5", "p6"].map(str::to_owned);
     let chosen = if args.benchmarks.is_empty() { &all[..] } else { &args.benchmarks[..] };
     let span = Duration::from_secs(args.seconds);
+    let settings = Settings { parent: args.dir.clone(), tls: args.tls, traces: args.traces };
     let mut figures: Vec<Figure> = Vec::new();
     for name in chosen {
         let mut samples = Vec::new();
         for run in 1..=args.runs {
             eprintln!("{name}: run {run} of {} ...", args.runs);
-            let mut cluster = Cluster::start(args.dir.as_deref(), args.tls).await?;
+            let mut cluster = Cluster::start(&settings).await?;
             let sample = match name.as_str() {
                 "p1" => jobs::measure(&cluster, 64, 1, span).await?,
                 "p2" => jobs::measure(&cluster, 64, 100, span).await?,
@@ -71,13 +77,15 @@ async fn main() -> anyhow::Result<()> {
                     let many = leases::Load { jobs: 1_000_000, queues: 1000, hosts: 10_000 };
                     let mut sample = leases::measure(&cluster, few, span).await?;
                     cluster.stop().await?;
-                    cluster = Cluster::start(args.dir.as_deref(), args.tls).await?;
+                    cluster = Cluster::start(&settings).await?;
                     sample.extend(leases::measure(&cluster, many, span).await?);
                     sample
                 }
                 _ => latency::measure(&cluster, span).await?,
             };
-            cluster.stop().await?;
+            if let Some(spans) = cluster.stop().await? {
+                eprintln!("{name}: {spans} spans came");
+            }
             samples.push(sample);
         }
         figures.extend(report::figures(name, &samples));
