@@ -1,10 +1,17 @@
 # For checks that run processes: sourced by them. They have a folder, $work, and what they start ends with them.
 work=$(mktemp -d)
 running=()
+# What was started last ends first: whoever calls, before whom it calls.
 ended() {
-    local pid
-    for pid in "${running[@]}"; do kill "$pid" 2> /dev/null || true; done
-    for pid in "${running[@]}"; do wait "$pid" 2> /dev/null || true; done
+    local n tries
+    for ((n = ${#running[@]} - 1; n >= 0; n--)); do
+        kill "${running[n]}" 2> /dev/null || continue
+        for ((tries = 0; tries < 100; tries++)); do
+            kill -0 "${running[n]}" 2> /dev/null || break
+            sleep 0.1
+        done
+        kill -9 "${running[n]}" 2> /dev/null || true
+    done
     # Should anything be mounted in it after all, it stays.
     rm -rf --one-file-system "$work"
 }
