@@ -28,6 +28,7 @@ pub struct Load {
 /// Fills the queues and leases for `span`.
 pub async fn measure(cluster: &Cluster, load: Load, span: Duration) -> anyhow::Result<Sample> {
     fill(cluster, load).await?;
+    indexed(cluster).await?;
     let mut tasks = JoinSet::new();
     let started = Instant::now();
     let until = started + span;
@@ -54,6 +55,19 @@ pub async fn measure(cluster: &Cluster, load: Load, span: Duration) -> anyhow::R
         "leased of 1,000 in one queue"
     };
     Ok(vec![(name, leased as f64 / started.elapsed().as_secs_f64(), "leases/s")])
+}
+
+/// Waits until the index has what was filled in: what it does about that is not what a lease costs.
+async fn indexed(cluster: &Cluster) -> anyhow::Result<()> {
+    let behind = async || {
+        let stats = cluster.admin(0).stats(v1::StatsRequest {}).await?.into_inner();
+        let (ledger, index) = (stats.ledger.unwrap_or_default(), stats.index.unwrap_or_default());
+        Ok::<bool, anyhow::Error>(index.applied_seq < ledger.seq)
+    };
+    while behind().await? {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 async fn fill(cluster: &Cluster, load: Load) -> anyhow::Result<()> {
