@@ -21,6 +21,7 @@ trap ended EXIT
 start() {
     local name=$1
     shift
+    touch "$work/$name.log"
     "$@" > "$work/$name.out" 2> "$work/$name.log" &
     started=$!
     running+=("$started")

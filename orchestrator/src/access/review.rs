@@ -49,8 +49,8 @@ pub enum ReviewError {
     Away,
     /// It does not let us ask.
     #[error(
-        "the Kubernetes API server refuses a token review with {0}: the orchestrator's service account needs the cluster \
-         role system:auth-delegator"
+        "the Kubernetes API server refuses a token review with {0}: the orchestrator's service account must be allowed to \
+         create tokenreviews, as the cluster role system:auth-delegator does"
     )]
     Refused(StatusCode),
     /// Not a TokenReview.
