@@ -2,34 +2,74 @@
 // hears the stream, and asks again and again whether a pool is active. Every change is a line. It ends when the pool was active and
 // is no longer, and fails if the answers do not agree with each other.
 //
-//	keda HOST:PORT KEY=VALUE...
+//	keda HOST:PORT CERTIFICATES KEY=VALUE...      CERTIFICATES: a folder with ca.pem, client.pem and client-key.pem
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/kedacore/keda/v2/pkg/scalers/externalscaler"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 )
 
 func main() {
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, "keda:", err)
 		os.Exit(1)
 	}
 }
 
-func run(address string, metadata []string) error {
+// What KEDA makes of a trigger's caCert, tlsClientCert and tlsClientKey.
+func certificates(folder string) (*tls.Config, error) {
+	authority, err := os.ReadFile(filepath.Join(folder, "ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "client.pem"), filepath.Join(folder, "client-key.pem"))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}, nil
+}
+
+// Without a certificate nobody is told anything.
+func refused(ctx context.Context, address string, config *tls.Config, pool *externalscaler.ScaledObjectRef) error {
+	nobody := config.Clone()
+	nobody.Certificates = nil
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(nobody)))
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	_, err = externalscaler.NewExternalScalerClient(connection).IsActive(ctx, pool)
+	if status.Code(err) != codes.Unauthenticated {
+		return fmt.Errorf("without a certificate: %v", err)
+	}
+	return nil
+}
+
+func run(address, folder string, metadata []string) error {
 	// How long a run may take; nothing else is decided by a time.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	config, err := certificates(folder)
+	if err != nil {
+		return err
+	}
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(config)))
 	if err != nil {
 		return err
 	}
@@ -47,6 +87,10 @@ func run(address string, metadata []string) error {
 		fmt.Printf("%6.2f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
 
+	if err := refused(ctx, address, config, pool); err != nil {
+		return err
+	}
+	say("refused without a certificate")
 	spec, err := client.GetMetricSpec(ctx, pool)
 	if err != nil {
 		return err
