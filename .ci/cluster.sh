@@ -33,7 +33,7 @@ until_so() {
     shift
     for ((tries = 0; ; tries++)); do
         "$@" && return
-        kill -0 "$pid" 2> /dev/null && [ $tries -lt 1200 ] || { tail -5 "$work/$name.log" "$work/$name.out" >&2; exit 1; }
+        kill -0 "$pid" 2> /dev/null && [ $tries -lt 1200 ] || { tail -n 5 "$work/$name.log" "$work/$name.out" >&2; exit 1; }
         sleep 0.1
     done
 }
