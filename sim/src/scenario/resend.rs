@@ -2,6 +2,7 @@
 //! the job's end. Each candidate is accepted once, every answer is the same, and none is out before it is durable.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use orch_core::contract::{Contract, Screen};
@@ -220,8 +221,9 @@ impl Run {
         Ok(())
     }
 
-    /// One batch of the engine with the results in it so many times; with `fails` its sync does. While the disk is at
-    /// work, no answer may be out.
+    /// One batch of the engine with the results in it so many times; with `fails` its sync does, if there is one: what a
+    /// failed sync before it left on the disk by luck is durable since the restart, and answered without. While the disk is
+    /// at work, no answer may be out.
     fn together(&mut self, batch: &Batch, times: usize, fails: bool) -> Result<Vec<(BatchAnswer, Receipt)>, String> {
         let mut commands = Vec::new();
         {
@@ -237,6 +239,8 @@ impl Run {
             }
         }
         let (outstanding, early) = (Arc::clone(&self.outstanding), Arc::clone(&self.early));
+        let failed = Arc::new(AtomicBool::new(false));
+        let hit = Arc::clone(&failed);
         let mut found = Vec::new();
         self.dir.set_hook(move |call, _| {
             if call.is_read() {
@@ -246,7 +250,9 @@ impl Run {
             if outstanding.iter_mut().any(|begun| begun.try_answer().is_some()) {
                 *early.lock().unwrap_or_else(PoisonError::into_inner) = true;
             }
-            (fails && call.is_sync()).then_some(Mishap::Error(errno::EIO))
+            let fails = fails && call.is_sync();
+            hit.fetch_or(fails, Ordering::Relaxed);
+            fails.then_some(Mishap::Error(errno::EIO))
         });
         let now = self.now();
         let ran = self.engine.run_batch(commands, now);
@@ -256,8 +262,9 @@ impl Run {
                 format!("an answer to batch {} of lease {} was out before its sync", batch.number, batch.lease);
             self.wrong(Rule::Fatal, message);
         }
-        if fails != ran.is_err() {
-            let message = format!("a sync that fails: {fails}, the engine ends: {}", ran.is_err());
+        let failed = failed.load(Ordering::Relaxed);
+        if failed != ran.is_err() {
+            let message = format!("a sync that fails: {failed}, the engine ends: {}", ran.is_err());
             self.wrong(Rule::Fatal, message);
         }
         let mut outstanding = self.outstanding.lock().unwrap_or_else(PoisonError::into_inner);
