@@ -81,8 +81,16 @@ fn write_job(
     let submitted = JobSubmitted { spec, kind, depends_on: Vec::new(), not_before: None };
     let job = JobId(ledger.stage(at, &Event::JobSubmitted(Box::new(submitted)))?);
     let worker = WorkerId::new(&format!("worker-{}", range.start / JOB % 16))?;
-    let granted =
-        Event::LeaseGranted { job, attempt: 1, worker, contract: None, expected: None, variant: 0, session: None };
+    let granted = Event::LeaseGranted {
+        job,
+        attempt: 1,
+        worker,
+        contract: None,
+        expected: None,
+        variant: 0,
+        session: None,
+        members: Vec::new(),
+    };
     let lease = LeaseId(ledger.stage(at, &granted)?);
     let origin = Origin::Lease { job, lease };
     let accepted = u32::try_from(range.end - range.start)?;

@@ -172,7 +172,16 @@ impl Compactor {
                 }
             }
             Event::ContractRegistered(spec) => self.contracts.register(seq, *spec),
-            Event::LeaseGranted { job, attempt, worker, contract: _, expected: _, variant: _, session: _ } => {
+            Event::LeaseGranted {
+                job,
+                attempt,
+                worker,
+                contract: _,
+                expected: _,
+                variant: _,
+                session: _,
+                members: _,
+            } => {
                 self.leases.grant(job, LeaseId(seq), attempt, worker);
                 Ok(())
             }

@@ -70,8 +70,17 @@ impl WorkerPool {
         self.queues.contain(queue) && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(kind))
     }
 
-    /// Which part of a worker such a job takes, at most one whole; None: it is not for these workers.
+    /// Which part of a worker such a job takes, at most one whole; None: it is not for these workers. A gang takes as many whole
+    /// ones as it needs at once: parts of fewer would not do.
     pub fn share(&self, requirements: &Requirements) -> Option<Amount> {
+        let of_each = self.share_of_each(requirements)?;
+        Some(match requirements.workers() {
+            1 => of_each,
+            workers => Amount(Amount::ONE.0.saturating_mul(u64::from(workers))),
+        })
+    }
+
+    fn share_of_each(&self, requirements: &Requirements) -> Option<Amount> {
         if let Some(labels) = &self.labels
             && !requirements.labels.iter().all(|(label, value)| labels.get(label) == Some(value))
         {
@@ -148,6 +157,14 @@ mod tests {
         assert_eq!(share(&gpu, r#"[{"gpus":"1@80GiB"},{"cpus":4}]"#), None, "it would run on processors there");
         assert_eq!(share(&gpu, r#"{"gpus":1}"#), Some(10_000));
         assert_eq!(gpu.share(&Requirements::default()), None);
+    }
+
+    #[test]
+    fn a_gang_takes_as_many_workers_as_it_needs() {
+        let gang = crate::gang::GangSpec { workers: 3, timeout: None }.of_kind(&"k".parse().unwrap());
+        let needs: Needs = serde_json::from_str(r#"{"cpus":8}"#).unwrap();
+        let requirements = Requirements { needs, gang: Some(gang), ..Requirements::default() };
+        assert_eq!(pool("cpus=16", 4).share(&requirements), Some(Amount(30_000)));
     }
 
     #[test]

@@ -8,13 +8,14 @@ mod resources;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
+use crate::gang::Gathering;
 use crate::id::{JobId, Kind, LeaseId, QueueName, WorkerId};
 use crate::limit::LimitTarget;
 use crate::liveness::{Liveness, Order, Worker};
 use crate::record::FailureClass;
 use crate::resource::{Offer as Offered, Requirements};
-use crate::state::{Hold, JobState, NextLease, State};
-use crate::time::{Now, Timestamp};
+use crate::state::{GivenBack, Hold, JobState, NextLease, State};
+use crate::time::{Now, Span, Timestamp};
 use resources::Standing;
 
 /// One reason.
@@ -41,6 +42,8 @@ pub enum Why {
         worker: WorkerId,
         /// Under which lease.
         lease: LeaseId,
+        /// The other members, if it is a gang.
+        others: Vec<WorkerId>,
     },
     /// It is an array: how its tasks stand.
     Tasks {
@@ -128,6 +131,38 @@ pub enum Why {
         /// What it requires, and what the workers lack.
         lacking: String,
     },
+    /// It is a gang, and fewer workers than it needs could ever be its members.
+    GangTooFew {
+        /// How many it needs at once.
+        needs: u32,
+        /// How many are registered that could be.
+        fit: u64,
+    },
+    /// It is a gang, and fewer workers than it needs have room for it now.
+    GangWaits {
+        /// How many it needs at once.
+        needs: u32,
+        /// How many could be its members.
+        fit: u64,
+        /// How many of those have room for it.
+        free: u64,
+    },
+    /// It is a gang at its turn: workers are kept free for it until there are enough.
+    Gathers {
+        /// How many are kept.
+        kept: u64,
+        /// How many it needs at once.
+        needs: u32,
+        /// For how long yet.
+        left: Span,
+    },
+    /// It is a gang that was granted last to workers of which one gave it back, or did not show up.
+    GivenBack {
+        /// When.
+        at: Timestamp,
+        /// Which one, and what it did.
+        reason: String,
+    },
     /// Workers could run it, but what it needs of them is in use.
     ResourcesTaken {
         /// What it needs, in words.
@@ -171,6 +206,10 @@ impl Why {
             Self::NoWorker { .. } => "no_worker",
             Self::WorkersFull { .. } => "workers_full",
             Self::NoFit { .. } => "no_fit",
+            Self::GangTooFew { .. } => "gang_too_few",
+            Self::GangWaits { .. } => "gang_waits",
+            Self::Gathers { .. } => "gathers",
+            Self::GivenBack { .. } => "given_back",
             Self::ResourcesTaken { .. } => "resources_taken",
             Self::Behind { .. } => "behind",
             Self::Next => "next",
@@ -188,7 +227,12 @@ impl fmt::Display for Why {
             Self::Delayed { until } => write!(f, "it is delayed until {until}"),
             Self::RetriesPaused { reason } if reason.is_empty() => f.write_str("retries are paused"),
             Self::RetriesPaused { reason } => write!(f, "retries are paused: {reason}"),
-            Self::Leased { worker, lease } => write!(f, "it runs on worker {worker}, under lease {lease}"),
+            Self::Leased { worker, lease, others } if others.is_empty() => {
+                write!(f, "it runs on worker {worker}, under lease {lease}")
+            }
+            Self::Leased { worker, lease, others } => {
+                write!(f, "it runs on workers {}, under lease {lease}", names(std::iter::once(worker).chain(others)))
+            }
             Self::Tasks { tasks, left, open, failed } => {
                 write!(f, "of its {tasks} tasks {left} wait, {open} are under way and {failed} failed")
             }
@@ -226,6 +270,14 @@ impl fmt::Display for Why {
                 write!(f, "every worker that offers kind {kind} is full: {workers} run {leases} jobs")
             }
             Self::NoFit { kind: _, lacking } => f.write_str(lacking),
+            Self::GangTooFew { needs, fit } => write!(f, "needs {needs} workers at once: {fit} registered fit"),
+            Self::GangWaits { needs, fit, free } => {
+                write!(f, "needs {needs} workers at once: of {fit} that fit {free} have room for it")
+            }
+            Self::Gathers { kept, needs, left } => {
+                write!(f, "it is at its turn: of {needs} workers {kept} are kept free for it, for {left} more at most")
+            }
+            Self::GivenBack { at, reason } => write!(f, "its last attempt was given back at {at}: {reason}"),
             Self::ResourcesTaken { needs, workers: 1 } => {
                 write!(f, "needs {needs}: 1 worker could run it, and what it has is in use")
             }
@@ -248,6 +300,14 @@ fn jobs(ids: &[JobId]) -> String {
     let what = if ids.len() == 1 { "job" } else { "jobs" };
     let and = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{what} {}{and}", shown.join(", "))
+}
+
+/// A list of workers that stays readable.
+fn names<'a>(workers: impl Iterator<Item = &'a WorkerId>) -> String {
+    let all: Vec<String> = workers.map(ToString::to_string).collect();
+    let more = all.len().saturating_sub(8);
+    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{and}", all[..all.len() - more].join(", "))
 }
 
 /// The most jobs that a reason lists.
@@ -273,7 +333,11 @@ pub fn job<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Opt
         }
         JobState::Failed { class, at: _ } => vec![Why::Failed { class: *class }],
         JobState::Leased { lease } => match state.leases().get(lease) {
-            Some(held) => vec![Why::Leased { worker: held.worker.clone(), lease: *lease }],
+            Some(held) => vec![Why::Leased {
+                worker: held.worker.clone(),
+                lease: *lease,
+                others: held.workers().skip(1).cloned().collect(),
+            }],
             None => Vec::new(),
         },
         JobState::Running => Vec::new(),
@@ -313,7 +377,28 @@ fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<W
         jobs => why.push(Why::Behind { jobs }),
     }
     why.extend(state.waits_until(id).map(|at| Why::GivesUp { at }));
+    why.extend(given_back(state, id));
     why
+}
+
+fn given_back(state: &State, id: JobId) -> Option<Why> {
+    state.given_back(id).map(|GivenBack { at, reason }| Why::GivenBack { at: *at, reason: reason.clone() })
+}
+
+/// Who is kept free for a job, if it is a gang that gathers.
+pub fn gathers(state: &State, gathering: &Gathering, id: JobId, now: Now) -> Option<Why> {
+    let job = state.job(id).filter(|job| job.state == JobState::Ready)?;
+    let required = state.requirements(job);
+    let (until, kept) = gathering.kept_for(required)?;
+    Some(Why::Gathers { kept: kept as u64, needs: required.workers(), left: until.since(now.tick) })
+}
+
+/// Whether as many live workers could be members of a gang as it needs, whatever they do now.
+pub fn enough_workers<H>(state: &State, liveness: &Liveness<H>, required: &Requirements, now: Now) -> bool {
+    let Some(gang) = &required.gang else { return true };
+    let fit = |(id, worker): &(&WorkerId, &Worker<H>)| required.fits(id, &liveness.offer(worker, now)).is_some();
+    resources::takers(state, liveness, &gang.kind, now).filter(fit).take(gang.workers as usize).count()
+        == gang.workers as usize
 }
 
 /// What is wrong with the workers that offer a kind; None if one of them has room for what requires so much.
@@ -337,6 +422,13 @@ fn offers<H>(state: &State, liveness: &Liveness<H>, kind: &Kind, required: &Requ
         let lacking = resources::lacking(state, liveness, &kind, required, now);
         return Some(Why::NoFit { kind, lacking });
     }
+    let needs = required.workers();
+    if could < u64::from(needs) {
+        return Some(Why::GangTooFew { needs, fit: could });
+    }
+    if needs > 1 && fitting < u64::from(needs) {
+        return Some(Why::GangWaits { needs, fit: could, free: fitting });
+    }
     match (slot, fitting) {
         (0, _) => Some(Why::WorkersFull { kind, workers: could, leases }),
         (_, 0) => Some(Why::ResourcesTaken { needs: required.needs.words(), workers: could }),
@@ -347,8 +439,8 @@ fn offers<H>(state: &State, liveness: &Liveness<H>, kind: &Kind, required: &Requ
 /// How many leases each worker holds.
 fn held(state: &State) -> HashMap<&WorkerId, u64> {
     let mut held = HashMap::new();
-    for lease in state.leases().values() {
-        *held.entry(&lease.worker).or_default() += 1;
+    for worker in state.leases().values().flat_map(|lease| lease.workers()) {
+        *held.entry(worker).or_default() += 1;
     }
     held
 }
@@ -374,8 +466,10 @@ pub fn unoffered<H>(state: &State, liveness: &Liveness<H>, now: Now) -> Vec<Unof
     let ready = state.ready_by_kind().filter(|(kind, jobs)| *jobs > 0 && !offered.contains(kind));
     let none = ready.map(|(kind, jobs)| Unoffered { kind: kind.clone(), jobs, lacking: String::new() });
     let unfit = state.ready_by_need().filter(|(kind, required, _)| {
-        let could = |(id, worker)| required.fits(id, &liveness.offer(worker, now)).is_some();
-        offered.contains(kind) && !resources::takers(state, liveness, kind, now).any(could)
+        let could = |(id, worker): &(&WorkerId, &Worker<H>)| required.fits(id, &liveness.offer(worker, now)).is_some();
+        let needs = required.workers() as usize;
+        offered.contains(kind)
+            && resources::takers(state, liveness, kind, now).filter(could).take(needs).count() < needs
     });
     let unfit = unfit.map(|(kind, required, jobs)| {
         let lacking = resources::lacking(state, liveness, kind, required, now);

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::array::ArraySpec;
 use crate::digest::Digest;
+use crate::gang::GangSpec;
 use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::json::{self, JsonError};
 use crate::limit::KeyValue;
@@ -158,6 +159,9 @@ pub struct JobSpec {
     /// The tasks that it stands for, if it is an array.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array: Option<ArraySpec>,
+    /// How many workers it needs at once, if not one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gang: Option<GangSpec>,
 }
 
 impl JobSpec {
@@ -186,16 +190,18 @@ impl JobSpec {
             idempotency_key: None,
             unique: Unique::default(),
             array: None,
+            gang: None,
         }
     }
 
-    /// What it requires of its worker.
-    pub fn requirements(&self) -> Requirements {
+    /// What it requires of its worker, as a job of this kind.
+    pub fn requirements(&self, kind: &Kind) -> Requirements {
         Requirements {
             needs: self.resources.clone(),
             labels: self.labels.clone(),
             prefer: self.prefer.clone(),
             avoid: BTreeSet::new(),
+            gang: self.gang.map(|gang| gang.of_kind(kind)),
         }
     }
 

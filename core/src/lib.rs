@@ -6,7 +6,7 @@
 //!
 //! Where to look: [`record`] lists every event of the ledger; [`state`] folds them ([`state::State::apply`]) and
 //! decides what happens next; [`contract`] judges candidates; [`job`] and [`queue`] are what users submit; [`access`] is
-//! who may do what; [`array`] is one job for a million.
+//! who may do what; [`array`] is one job for a million, [`gang`] one for several workers at once.
 
 pub mod access;
 pub mod array;
@@ -15,6 +15,7 @@ pub mod cron;
 pub mod demand;
 pub mod digest;
 pub mod explain;
+pub mod gang;
 pub mod id;
 pub mod job;
 pub mod json;

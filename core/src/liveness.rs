@@ -66,6 +66,20 @@ pub struct Progress {
     pub fraction: f64,
     /// In words.
     pub note: String,
+    /// How far a member of a gang is.
+    pub step: MemberStep,
+}
+
+/// How far a member of a gang is: all of them start together, and the job ends when all have finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemberStep {
+    /// It has not said that it is there; or the job is no gang.
+    #[default]
+    Coming,
+    /// It has its slot, and starts, or has started, when all are there.
+    There,
+    /// Its runner has done its part.
+    Finished,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +92,28 @@ struct Watch {
     /// When the attempt has run too long, if there is a limit.
     timeout: Option<Tick>,
     progress: Progress,
+    /// What else there is to know of a gang; None: one worker has it.
+    crew: Option<Box<Crew>>,
+}
+
+/// The members of a gang.
+#[derive(Clone, Debug)]
+struct Crew {
+    /// All of them, each with its own time to live: the lease's is that of the first to be overdue.
+    deadlines: BTreeMap<WorkerId, Tick>,
+    /// Those that have not said yet that they are there.
+    missing: BTreeSet<WorkerId>,
+    /// Those that have not said yet that they have finished, the first member not among them.
+    at_work: BTreeSet<WorkerId>,
+    /// Until when they have to; None if they were there once.
+    start_by: Option<Tick>,
+}
+
+impl Crew {
+    fn deadline(&self) -> Tick {
+        let start_by = self.start_by.filter(|_| !self.missing.is_empty());
+        self.deadlines.values().copied().chain(start_by).min().unwrap_or_default()
+    }
 }
 
 /// What ends a lease from outside.
@@ -195,18 +231,37 @@ impl<H> Liveness<H> {
         self.unwatch(lease);
         self.due.insert((first(deadline, timeout), lease));
         self.held.entry(worker.clone()).or_default().insert(lease);
-        self.watches
-            .insert(lease, Watch { worker, since: clock, ttl, deadline, timeout, progress: Progress::default() });
+        self.watches.insert(
+            lease,
+            Watch { worker, since: clock, ttl, deadline, timeout, progress: Progress::default(), crew: None },
+        );
+    }
+
+    /// The same for the other members of a gang, whose first member's lease is watched already. If it is `fresh`, all of them
+    /// have to be there within its time to live; one that was found at a start may have run for long.
+    pub fn watch_members<'a>(&mut self, lease: LeaseId, others: impl Iterator<Item = &'a WorkerId>, fresh: bool) {
+        let Some(watch) = self.watches.get_mut(&lease) else { return };
+        let at_work: BTreeSet<WorkerId> = others.cloned().collect();
+        let members: BTreeSet<WorkerId> = at_work.iter().cloned().chain([watch.worker.clone()]).collect();
+        for member in &members {
+            self.held.entry(member.clone()).or_default().insert(lease);
+        }
+        let deadlines = members.iter().map(|member| (member.clone(), watch.deadline)).collect();
+        let start_by = fresh.then_some(watch.deadline);
+        watch.crew = Some(Box::new(Crew { deadlines, missing: members, at_work, start_by }));
     }
 
     /// Stops watching a lease that has ended.
     pub fn unwatch(&mut self, lease: LeaseId) {
         let Some(watch) = self.watches.remove(&lease) else { return };
         self.due.remove(&(first(watch.deadline, watch.timeout), lease));
-        if let Some(held) = self.held.get_mut(&watch.worker) {
-            held.remove(&lease);
-            if held.is_empty() {
-                self.held.remove(&watch.worker);
+        let members = watch.crew.iter().flat_map(|crew| crew.deadlines.keys());
+        for worker in members.chain([&watch.worker]) {
+            if let Some(held) = self.held.get_mut(worker) {
+                held.remove(&lease);
+                if held.is_empty() {
+                    self.held.remove(worker);
+                }
             }
         }
     }
@@ -214,12 +269,61 @@ impl<H> Liveness<H> {
     /// Gives a lease another full time to live. False if it is not this worker's.
     pub fn extend(&mut self, lease: LeaseId, worker: &WorkerId, progress: Progress, tick: Tick) -> bool {
         let clock = self.clock(tick);
-        let Some(watch) = self.watches.get_mut(&lease).filter(|watch| watch.worker == *worker) else { return false };
+        let Some(watch) = self.watches.get_mut(&lease) else { return false };
+        let is_first = watch.worker == *worker;
+        let deadline = clock.plus(watch.ttl);
+        let deadline = match &mut watch.crew {
+            None if is_first => deadline,
+            None => return false,
+            Some(crew) => {
+                let Some(own) = crew.deadlines.get_mut(worker) else { return false };
+                *own = deadline;
+                match progress.step {
+                    MemberStep::Coming => {}
+                    MemberStep::There => drop(crew.missing.remove(worker)),
+                    MemberStep::Finished => {
+                        crew.missing.remove(worker);
+                        crew.at_work.remove(worker);
+                    }
+                }
+                crew.deadline()
+            }
+        };
         self.due.remove(&(first(watch.deadline, watch.timeout), lease));
-        watch.deadline = clock.plus(watch.ttl);
-        watch.progress = progress;
+        watch.deadline = deadline;
+        if is_first {
+            watch.progress = progress;
+        }
         self.due.insert((first(watch.deadline, watch.timeout), lease));
         true
+    }
+
+    /// Whether a lease is one worker's, or every member of the gang is there.
+    pub fn is_complete(&self, lease: LeaseId) -> bool {
+        self.crew(lease).is_none_or(|crew| crew.missing.is_empty())
+    }
+
+    /// Whether a lease is a gang's of which every member but the first has finished.
+    pub fn is_finished(&self, lease: LeaseId) -> bool {
+        self.crew(lease).is_some_and(|crew| crew.at_work.is_empty())
+    }
+
+    fn crew(&self, lease: LeaseId) -> Option<&Crew> {
+        self.watches.get(&lease).and_then(|watch| watch.crew.as_deref())
+    }
+
+    /// The members of a gang that were to be there by now and are not: its first start is over before it began.
+    pub fn no_shows(&self, lease: LeaseId, tick: Tick) -> Vec<WorkerId> {
+        let clock = self.clock(tick);
+        let late = self.crew(lease).filter(|crew| crew.start_by.is_some_and(|by| by < clock));
+        late.map(|crew| crew.missing.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The member of a gang whose time to live is over.
+    pub fn late(&self, lease: LeaseId, tick: Tick) -> Option<&WorkerId> {
+        let clock = self.clock(tick);
+        let crew = self.crew(lease)?;
+        crew.deadlines.iter().find(|(_, deadline)| **deadline < clock).map(|(worker, _)| worker)
     }
 
     /// The leases whose time is over, most overdue first. They stay until they are unwatched.
@@ -328,6 +432,42 @@ mod tests {
         assert_eq!(liveness.held_by(&worker).collect::<Vec<_>>(), [lease]);
         liveness.unwatch(lease);
         assert_eq!(liveness.held_by(&worker).count(), 0);
+    }
+
+    #[test]
+    fn a_gang_lives_as_long_as_each_of_its_members() {
+        let (mut liveness, first, _) = setup();
+        let (lease, second) = (LeaseId::new(2), WorkerId::new("x").unwrap());
+        let there = || Progress { step: MemberStep::There, ..Progress::default() };
+        let watch = |liveness: &mut Liveness<()>, fresh: bool| {
+            liveness.watch(lease, first.clone(), Span(1000), None, Tick(0));
+            liveness.watch_members(lease, [&second].into_iter(), fresh);
+        };
+        watch(&mut liveness, true);
+        assert_eq!(liveness.held_by(&second).collect::<Vec<_>>(), [lease]);
+        assert!(liveness.extend(lease, &first, there(), Tick(500)) && !liveness.is_complete(lease));
+        assert!(liveness.extend(lease, &second, Progress::default(), Tick(900)));
+        assert!(!liveness.extend(lease, &WorkerId::new("y").unwrap(), there(), Tick(900)));
+        // Heartbeats of one that does not start are no start.
+        assert!(liveness.overdue(Tick(1001)).contains(&Due::Ttl(lease)));
+        assert_eq!(
+            (liveness.no_shows(lease, Tick(1001)), liveness.late(lease, Tick(1001))),
+            (vec![second.clone()], None)
+        );
+        assert!(liveness.extend(lease, &second, there(), Tick(1001)) && liveness.is_complete(lease));
+        assert!(liveness.no_shows(lease, Tick(1002)).is_empty());
+        let finished = || Progress { step: MemberStep::Finished, ..Progress::default() };
+        assert!(liveness.extend(lease, &first, finished(), Tick(500)) && !liveness.is_finished(lease));
+        // From now on the first to be silent for too long ends it.
+        assert!(liveness.extend(lease, &second, finished(), Tick(1400)) && liveness.is_finished(lease));
+        assert!(!liveness.overdue(Tick(1500)).contains(&Due::Ttl(lease)));
+        assert!(liveness.overdue(Tick(1501)).contains(&Due::Ttl(lease)));
+        assert_eq!(liveness.late(lease, Tick(1501)), Some(&first));
+        liveness.unwatch(lease);
+        assert_eq!(liveness.held_by(&second).count(), 0);
+        // One that was found at a start has no start to miss.
+        watch(&mut liveness, false);
+        assert!(!liveness.is_complete(lease) && liveness.no_shows(lease, Tick(5000)).is_empty());
     }
 
     #[test]

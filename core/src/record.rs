@@ -134,6 +134,9 @@ pub enum Event {
         /// The registration of the grantee, where callers are known: nobody else may act under the lease.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<SessionId>,
+        /// The other members of a gang, by rank from 1; the grantee has rank 0.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        members: Vec<GangMember>,
     },
     /// A worker gave a job back undone; no attempt is charged.
     LeaseReleased {
@@ -141,6 +144,9 @@ pub enum Event {
         job: JobId,
         /// Its lease.
         lease: LeaseId,
+        /// Why, of a gang: which of its members gave it back, or did not show up.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// A lease ended because its worker was lost.
     LeaseExpired {
@@ -152,6 +158,9 @@ pub enum Event {
         cause: ExpiryCause,
         /// What became of the job.
         next: Next,
+        /// Which member of a gang was lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
     },
     /// A batch of candidates was judged. The next `accepted` records are its accepted candidates, in order.
     BatchJudged(Box<BatchJudged>),
@@ -185,6 +194,9 @@ pub enum Event {
         /// The worker does not get the job again.
         #[serde(default, skip_serializing_if = "is_false")]
         avoid_worker: bool,
+        /// The member of a gang on which it failed, if not the grantee.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
     },
     /// A job will not be done.
     JobCancelled {
@@ -387,6 +399,20 @@ impl Event {
             Self::LedgerRepaired { .. } => "ledger_repaired",
         }
     }
+}
+
+/// A worker that got a gang's job together with others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GangMember {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Which of the job's alternatives of resources it sets apart, from 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub variant: u32,
+    /// Its registration, where callers are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
 }
 
 /// The most characters of a message in a record.

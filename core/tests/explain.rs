@@ -1,6 +1,7 @@
 //! What `explain` says in each situation: texts that people read, and codes that programs read.
 
 use orch_core::explain::{self, Why};
+use orch_core::gang::{GangSpec, Gathering};
 use orch_core::id::{JobId, Kind, WorkerId};
 use orch_core::job::{JobSpec, Payload};
 use orch_core::limit::{AtLimit, LimitSpec, Rate};
@@ -8,7 +9,7 @@ use orch_core::liveness::{Liveness, Order, Registration, STALE_AFTER};
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, FailureClass, Record};
 use orch_core::resource::{Item, Needs, Pool, Pools};
-use orch_core::state::{Decision, FailureReport, LeaseRequest, State, Submission};
+use orch_core::state::{Crew, Decision, FailureReport, LeaseBounds, LeaseRequest, State, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 
 struct Cluster {
@@ -458,4 +459,44 @@ fn a_job_that_does_not_wait_for_ever_says_so() {
             ("queue_timeout", &format!("it is cancelled at {until} if no worker has taken it by then")),
         ],
     );
+}
+
+#[test]
+fn a_gang_lacks_workers_waits_for_them_and_runs_on_them() {
+    let mut cluster = Cluster::new();
+    let gang = |workers| JobSpec { gang: Some(GangSpec { workers, timeout: None }), ..needs("gpus=2") };
+    let ids = cluster.submit(vec![gang(2), gang(3), gang(2)]);
+    for (name, gib) in [("a", &[16, 16][..]), ("b", &[16, 16]), ("c", &[16])] {
+        offers(&mut cluster, name, &[("gpus", gpus(gib))], "north", None);
+    }
+    let text = "needs 3 workers at once: 2 registered fit";
+    cluster.says(ids[1], &[("gang_too_few", text), ("behind", "1 ready jobs of its queue and kind go first")]);
+    let unoffered = explain::unoffered(&cluster.state, &cluster.workers, cluster.now);
+    assert_eq!((unoffered.len(), unoffered[0].jobs, unoffered[0].lacking.as_str()), (1, 1, text));
+    cluster.says(ids[0], &[("next", "it is the next of its kind: a worker that asks gets it")]);
+    // Both workers take it together.
+    let offer = |cluster: &Cluster, name: &str| {
+        let offer = explain::offer(&cluster.state, &cluster.workers, &name.parse().unwrap(), cluster.now).unwrap();
+        LeaseRequest { offer, ..LeaseRequest::new(name.parse().unwrap(), vec![kind()], 1) }
+    };
+    let (a, b, bounds) = (offer(&cluster, "a"), offer(&cluster, "b"), LeaseBounds::default());
+    let crew = Crew { waiting: &|| vec![(&a, &bounds)], enough: &|_| true };
+    let mut gathering = Gathering::default();
+    let payload = &mut |_| Payload::default();
+    let decision = cluster.state.lease_among(&b, &bounds, &crew, &mut gathering, cluster.now.tick, payload);
+    cluster.record(decision);
+    let lease = *cluster.state.leases().keys().next().unwrap();
+    cluster.says(ids[0], &[("leased", &format!("it runs on workers a, b, under lease {lease}"))]);
+    let waits = "needs 2 workers at once: of 2 that fit 0 have room for it";
+    cluster.says(ids[2], &[("gang_waits", waits), ("behind", "1 ready jobs of its queue and kind go first")]);
+    // One of them leaves: it says so until it runs again.
+    let decision = cluster.state.release(&"b".parse().unwrap(), &[lease]);
+    cluster.record(decision);
+    let back = "its last attempt was given back at 2026-11-21T08:40:00.000Z: worker b gave it back";
+    assert!(cluster.why(ids[0]).iter().any(|why| (why.code(), why.to_string().as_str()) == ("given_back", back)));
+    let enough = |workers| {
+        let required = cluster.state.job(ids[if workers == 2 { 0 } else { 1 }]).unwrap();
+        explain::enough_workers(&cluster.state, &cluster.workers, cluster.state.requirements(required), cluster.now)
+    };
+    assert!(enough(2) && !enough(3));
 }

@@ -136,7 +136,7 @@ impl World {
             3 => {
                 let AskForJobs { request, wait, ask_again: _ } =
                     v1::LeaseJobRequest::decode(bytes).ok()?.try_into().ok()?;
-                self.run(LeaseJobs { request, wait, until: None }).map(|_| ())
+                self.run(LeaseJobs::new(request, wait)).map(|_| ())
             }
             4 => {
                 let HeartbeatReport { worker, leases, last_receipt } =

@@ -287,6 +287,10 @@ fn job(random: &mut Random) -> v1::JobSpec {
                 false => v1::unique::Until::PeriodMs(number(random)),
             }),
         }),
+        gang: (random.below(6) == 0).then(|| v1::GangSpec {
+            workers: random.below(5) as u32,
+            timeout_ms: random.flip().then(|| number(random)),
+        }),
         array: (random.below(6) == 0).then(|| v1::ArraySpec {
             tasks: ["1-3", "1-9:4", "-2--1,5", "1-1000000", "7", "3-1", "1-4,2"][random.below(7)].into(),
             r#as: [&["n"][..], &["a", "b"], &[], &[]][random.below(4)].iter().map(|name| (*name).to_owned()).collect(),
@@ -508,8 +512,12 @@ fn message(kind: u8, random: &mut Random) -> Vec<u8> {
         }
         .encode_to_vec(),
         4 => {
-            let lease =
-                v1::LeaseProgress { lease: ANY + random.below(3) as u64, fraction: f64::NAN, note: text(random) };
+            let lease = v1::LeaseProgress {
+                lease: ANY + random.below(3) as u64,
+                fraction: f64::NAN,
+                note: text(random),
+                step: random.below(4) as i32,
+            };
             v1::HeartbeatRequest { worker: worker(), leases: vec![lease], last_receipt: None }.encode_to_vec()
         }
         5 => results(random).encode_to_vec(),

@@ -47,7 +47,7 @@ fn leased() -> (Engine, WorkerId, LeaseId) {
     let register = RegisterWorker { worker: worker.clone(), registration, leases, last_receipt, uptime };
     run(&mut engine, register, at(2)).unwrap();
     let request = LeaseRequest::new(worker.clone(), Vec::new(), 1);
-    let granted = match run(&mut engine, LeaseJobs { request, wait: Span(0), until: None }, at(3)) {
+    let granted = match run(&mut engine, LeaseJobs::new(request, Span(0)), at(3)) {
         LeaseAnswer::Granted { leases, .. } => leases[0].0.lease,
         LeaseAnswer::Unregistered => panic!("the worker is registered"),
     };

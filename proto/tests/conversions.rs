@@ -1,6 +1,7 @@
 //! Specs survive the wire, and every bad field of a wire spec is named.
 
 use orch_core::array::{ArraySpec, Fields, Tasks};
+use orch_core::gang::GangSpec;
 use orch_core::id::{ContractName, ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::limit::{AtLimit, LimitSpec, Rate};
@@ -118,6 +119,7 @@ prop_compose! {
         labels in proptest::collection::btree_map(text(), text(), 0..3),
         (queue_timeout, unique, fair_key) in (option::of(positive()), unique(), option::of(text())),
         array in option::of((any::<u32>(), 0..1000i64, 1..9i64, 0..3usize, option::of(1..u32::MAX))),
+        gang in option::of((2..1000u32, option::of(1_000..1_000_000u64))),
     ) -> JobSpec {
         let unique = if key.is_some() { unique } else { Unique::Forever };
         let array = array.map(|(first, width, step, fields, max_running)| ArraySpec {
@@ -134,6 +136,7 @@ prop_compose! {
         let payload = if array.is_some() { Payload::default() } else { payload };
         JobSpec {
             array,
+            gang: gang.map(|(workers, ms)| GangSpec { workers, timeout: ms.map(Span) }),
             queue: QueueName::new(&queue).unwrap(),
             kind: kind.map(|kind| Kind::new(&kind).unwrap()),
             name: label, payload, priority, retry, lease, timeout, delay, not_before, queue_timeout, unique, depends_on,

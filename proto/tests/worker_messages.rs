@@ -8,7 +8,9 @@ use orch_core::id::{ContractRef, JobId, Kind, LeaseId, QueueName, Seq, WorkerId}
 use orch_core::job::Payload;
 use orch_core::receipt::Mac;
 use orch_core::record::FailureClass;
-use orch_core::state::{BatchAnswer, CompleteAnswer, Granted, ResultsRefusal, SubmitFault, SubmitRefusal, Verdict};
+use orch_core::state::{
+    BatchAnswer, CompleteAnswer, Granted, Place, ResultsRefusal, SubmitFault, SubmitRefusal, Verdict,
+};
 use orch_core::summary::JobPhase;
 use orch_core::time::{Span, Timestamp};
 use orch_proto::convert::{
@@ -73,7 +75,7 @@ fn a_wait_is_cut_and_no_jobs_is_no_question() {
 
 #[test]
 fn progress_that_is_no_number_is_unknown() {
-    let progress = |fraction| v1::LeaseProgress { lease: 1, fraction, note: "x\ny".into() };
+    let progress = |fraction| v1::LeaseProgress { lease: 1, fraction, note: "x\ny".into(), step: 0 };
     let wire = v1::HeartbeatRequest {
         worker: "w1".into(),
         leases: vec![progress(0.5), progress(f64::NAN), progress(7.0)],
@@ -117,6 +119,7 @@ fn a_grant_goes_out_whole() {
         payload: Payload::parse(b"{\"a\":1}").unwrap(),
         variant: "gpus=0.5,min_time=1s".parse().unwrap(),
         task: Some(orch_core::array::Task { array: JobId::new(2), index: -7 }),
+        place: Some(Place { rank: 1, members: vec!["a".parse().unwrap(), "b".parse().unwrap()] }),
     };
     let (queue, kind) = (QueueName::new("q").unwrap(), Kind::new("k").unwrap());
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -138,8 +141,14 @@ fn a_grant_goes_out_whole() {
             min_time_ms: Some(1000),
         }),
         task: Some(v1::Task { array: 2, index: -7 }),
+        gang: Some(v1::GangPlace {
+            rank: 1,
+            members: vec!["a".into(), "b".into()],
+            hosts: vec!["ha".into(), "hb".into()],
+        }),
     };
-    assert_eq!(lease(granted, &queue, &kind, "n".into(), trace.into()), expected);
+    let hosts = vec!["ha".into(), "hb".into()];
+    assert_eq!(lease(granted, &queue, &kind, "n".into(), trace.into(), hosts), expected);
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn grant(attempt: u32, to: &str) -> Event {
         expected: Some(1),
         variant: 0,
         session: None,
+        members: Vec::new(),
     }
 }
 
@@ -68,7 +69,13 @@ fn judged(lease: u64, number: u64, accepted: u32, duplicates: Vec<Seq>) -> Event
 }
 
 fn expired(lease: u64) -> Event {
-    Event::LeaseExpired { job: job(), lease: LeaseId::new(lease), cause: ExpiryCause::Ttl, next: Next::Ready }
+    Event::LeaseExpired {
+        job: job(),
+        lease: LeaseId::new(lease),
+        cause: ExpiryCause::Ttl,
+        next: Next::Ready,
+        worker: None,
+    }
 }
 
 fn completed(lease: u64) -> Event {
@@ -233,6 +240,7 @@ fn done_means_complete() {
         exit_code: None,
         needs: None,
         avoid_worker: false,
+        worker: None,
     };
     assert_eq!(story(vec![grant(1, "w"), failed]).check(&[], true), []);
 }

@@ -41,7 +41,7 @@ fn granted() -> (Engine, WorkerId, LeaseId) {
     let command = RegisterWorker { worker: worker.clone(), registration, leases, last_receipt: None, uptime };
     ask(&mut engine, now, command).unwrap();
     let request = LeaseRequest::new(worker.clone(), Vec::new(), 1);
-    let answer = ask(&mut engine, now, LeaseJobs { request, wait: Span(0), until: None });
+    let answer = ask(&mut engine, now, LeaseJobs::new(request, Span(0)));
     let LeaseAnswer::Granted { leases, .. } = answer else { panic!("the worker is registered") };
     let lease = leases[0].0.lease;
     (engine, worker, lease)

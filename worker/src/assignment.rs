@@ -32,10 +32,19 @@ pub(crate) struct Assignment {
     pub trace: Option<Traced>,
     /// Which task of which array it is, if it is one.
     pub task: Option<Task>,
+    /// Which member it is, if several workers have it together.
+    pub gang: Option<v1::GangPlace>,
     /// What is to be set apart for it; None if that cannot be read.
     pub needs: Option<Variant>,
     /// What its processes are told of what was set apart.
     pub vars: Vars,
+}
+
+impl Assignment {
+    /// Its rank among the workers that have it: 0 if it is the only one.
+    pub(crate) fn rank(&self) -> u32 {
+        self.gang.as_ref().map_or(0, |gang| gang.rank)
+    }
 }
 
 /// A run within the trace of its job.
@@ -72,6 +81,7 @@ impl From<v1::Lease> for Assignment {
             traceparent,
             resources,
             task,
+            gang,
         } = lease;
         Self {
             lease: LeaseId::new(lease),
@@ -87,6 +97,7 @@ impl From<v1::Lease> for Assignment {
             trace: traceparent.parse().ok().map(Traced::below),
             task: task.map(|v1::Task { array, index }| Task { array: JobId::new(array), index }),
             needs: granted_variant(resources.unwrap_or_default()).ok(),
+            gang,
             vars: Vars::default(),
         }
     }

@@ -8,6 +8,7 @@ use orch_proto::v1;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::gang::Membership;
 use crate::leases::{Held, StopReason};
 use crate::pace::Pace;
 use crate::run::Worker;
@@ -53,7 +54,7 @@ pub(crate) async fn run(worker: Arc<Worker>) {
 /// The shortest interval that any lease or the orchestrator asks for.
 fn interval(connected: &Connected, held: &[Arc<Held>]) -> Duration {
     held.iter()
-        .map(|held| held.heartbeat)
+        .map(|held| held.interval())
         .filter(|interval| !interval.is_zero())
         .chain([connected.heartbeat])
         .min()
@@ -77,12 +78,20 @@ async fn beat(worker: &Worker, connected: &Connected) -> Result<(), tonic::Statu
 
 fn standing(held: &Held) -> v1::LeaseProgress {
     let crate::leases::Progress { fraction, note } = held.progress();
-    v1::LeaseProgress { lease: held.lease.get(), fraction, note }
+    let step = held.membership.as_ref().map_or(v1::MemberStep::Unspecified, Membership::step);
+    v1::LeaseProgress { lease: held.lease.get(), fraction, note, step: step.into() }
 }
 
 fn obey_for_lease(worker: &Worker, lease: LeaseId, order: v1::LeaseOrder) {
+    let membership = |go_on: fn(&Membership)| {
+        if let Some(held) = worker.leases.get(lease) {
+            held.membership.iter().for_each(go_on);
+        }
+    };
     match order {
-        v1::LeaseOrder::Extended => {}
+        v1::LeaseOrder::Extended => membership(Membership::start),
+        v1::LeaseOrder::Finish => membership(Membership::finish),
+        v1::LeaseOrder::Wait => {}
         v1::LeaseOrder::Lost => worker.lease_lost(lease),
         v1::LeaseOrder::Cancel => {
             info!(%lease, "the job was cancelled: it stops");

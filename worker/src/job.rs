@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::ahead;
 use crate::assignment::{Assignment, Traced};
+use crate::gang;
 use crate::leases::{Held, StopReason, lock};
 use crate::report::count;
 use crate::resources::SetApart;
@@ -63,16 +64,16 @@ async fn to_its_end(
 ) {
     let lease = job.lease;
     let outcome = match slot(&worker, &held).await {
-        Some(_slot) => {
+        Some(_slot) if gang::all_there(&worker, &held).await => {
             let (started, began) = (Instant::now(), SystemTime::now());
             let outcome = compute(&worker, &job, &held, limits).await;
             lock(&worker.ahead).took(started.elapsed());
             if let Some(exporter) = &worker.exporter {
                 span_of(&worker, &job, began, &outcome).into_iter().for_each(|span| exporter.send(span));
             }
-            outcome
+            gang::all_finished(&worker, &held, job.rank(), outcome).await
         }
-        None => Outcome::Stopped,
+        Some(_) | None => Outcome::Stopped,
     };
     // Nothing of the job runs any more: what it had is for others, also while its results wait for their answer.
     drop(set_apart);
@@ -179,7 +180,7 @@ async fn release(worker: &Worker, lease: LeaseId) {
 async fn compute(worker: &Arc<Worker>, job: &Assignment, held: &Arc<Held>, limits: BatchLimits) -> Outcome {
     let (portions, packed) = mpsc::channel(PORTIONS);
     let log = worker.logs.of(job.lease);
-    let output = Output::new(portions, Arc::clone(held), log.clone());
+    let output = Output::new(portions, Arc::clone(held), log.clone(), job.rank());
     let (outcome, packing) =
         tokio::join!(worker.runners.run(job, output, &held.stop), pack(worker, job.lease, packed, held, limits));
     log.flushed(LOG_PATIENCE).await;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use crate::assignment::Assignment;
+use crate::gang::Membership;
 use crate::heartbeat::obey;
 use crate::job;
 use crate::leases::{Held, StopReason, lock};
@@ -132,7 +133,8 @@ fn start(
     seen: &mut Pools,
     jobs: &mut JoinSet<()>,
 ) {
-    let held = Arc::new(Held::new(assignment.lease, assignment.heartbeat));
+    let membership = assignment.gang.as_ref().map(|_| Membership::default());
+    let held = Arc::new(Held::new(assignment.lease, assignment.heartbeat, membership));
     if !worker.leases.add(Arc::clone(&held)) {
         return;
     }

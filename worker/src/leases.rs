@@ -8,6 +8,8 @@ use orch_core::id::LeaseId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::gang::Membership;
+
 /// Why a job is stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopReason {
@@ -73,13 +75,26 @@ pub(crate) struct Held {
     pub lease: LeaseId,
     pub heartbeat: Duration,
     pub stop: StopSignal,
+    /// Set if other workers have the job, too.
+    pub membership: Option<Membership>,
     progress: Mutex<Progress>,
 }
 
 impl Held {
-    pub(crate) fn new(lease: LeaseId, heartbeat: Duration) -> Self {
+    pub(crate) fn new(lease: LeaseId, heartbeat: Duration, membership: Option<Membership>) -> Self {
         let progress = Mutex::new(Progress { fraction: -1.0, note: String::new() });
-        Self { lease, heartbeat, stop: StopSignal::default(), progress }
+        Self { lease, heartbeat, stop: StopSignal::default(), membership, progress }
+    }
+
+    /// How long it may be silent.
+    pub(crate) fn interval(&self) -> Duration {
+        let member = self.membership.as_ref().map(Membership::interval);
+        [Some(self.heartbeat), member]
+            .into_iter()
+            .flatten()
+            .filter(|interval| !interval.is_zero())
+            .min()
+            .unwrap_or_default()
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -187,6 +202,16 @@ impl Leases {
         (map.len(), map.values().filter(|(phase, _)| *phase == Phase::Running).count())
     }
 
+    /// A lease that is held.
+    pub(crate) fn get(&self, lease: LeaseId) -> Option<Arc<Held>> {
+        lock(&self.map).get(&lease).map(|(_, held)| Arc::clone(held))
+    }
+
+    /// Tells those who watch that something about a lease has changed.
+    pub(crate) fn announce(&self) {
+        self.changed.send_replace(());
+    }
+
     /// Announces every change from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -203,7 +228,7 @@ mod tests {
     use super::*;
 
     fn held(lease: u64) -> Arc<Held> {
-        Arc::new(Held::new(LeaseId::new(lease), Duration::from_secs(30)))
+        Arc::new(Held::new(LeaseId::new(lease), Duration::from_secs(30), None))
     }
 
     #[test]

@@ -355,8 +355,12 @@ pub(crate) fn wait_after(status: &tonic::Status, pace: &mut Pace) -> Duration {
 impl Worker {
     pub(crate) fn lease_lost(&self, lease: LeaseId) {
         if self.leases.stop_running(lease, StopReason::Lost) {
-            warn!(%lease, "the lease is lost: the job stops");
             self.delivery.forget(lease);
+            if self.leases.get(lease).is_some_and(|held| crate::gang::has_ended(&held)) {
+                debug!(%lease, "the gang's job has ended");
+                return;
+            }
+            warn!(%lease, "the lease is lost: the job stops");
             crate::report::count(&self.counters.lost, 1);
         }
     }

@@ -106,6 +106,7 @@ impl Book {
             expected: None,
             variant: 0,
             session: None,
+            members: Vec::new(),
         });
         Origin::Lease { job, lease: LeaseId(seq) }
     }
@@ -118,14 +119,14 @@ impl Book {
 
     pub fn release(&mut self, origin: Origin) {
         if let Origin::Lease { job, lease } = origin {
-            self.write(&Event::LeaseReleased { job, lease });
+            self.write(&Event::LeaseReleased { job, lease, reason: String::new() });
         }
     }
 
     pub fn expire(&mut self, origin: Origin) {
         if let Origin::Lease { job, lease } = origin {
             let cause = orch_core::record::ExpiryCause::Ttl;
-            self.write(&Event::LeaseExpired { job, lease, cause, next: Next::Ready });
+            self.write(&Event::LeaseExpired { job, lease, cause, next: Next::Ready, worker: None });
         }
     }
 

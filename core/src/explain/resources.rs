@@ -41,8 +41,10 @@ pub(super) fn takers<'a, H>(
 pub(super) fn set_apart(state: &State) -> HashMap<&WorkerId, Vec<Variant>> {
     let mut held: HashMap<&WorkerId, Vec<Variant>> = HashMap::new();
     for lease in state.leases().values() {
-        let variant = state.job(lease.job).map(|job| state.requirements(job).variant(lease.variant as usize));
-        held.entry(&lease.worker).or_default().extend(variant);
+        let Some(job) = state.job(lease.job) else { continue };
+        for (worker, variant) in lease.variants() {
+            held.entry(worker).or_default().push(state.requirements(job).variant(variant as usize));
+        }
     }
     held
 }
@@ -93,6 +95,10 @@ pub(super) fn lacking<H>(
         takers(state, liveness, kind, now).map(|(id, worker)| (id, liveness.offer(worker, now))).collect();
     let count = |fits: &dyn Fn(&WorkerId, &Offer) -> bool| offers.iter().filter(|(id, offer)| fits(id, offer)).count();
     let mut words = Vec::new();
+    let fit = count(&|id, offer| required.fits(id, offer).is_some());
+    if fit > 0 {
+        return format!("needs {} workers at once: {fit} registered fit", required.workers());
+    }
     if !required.labels.is_empty() && count(&|id, offer| required.admits(id, offer)) < offers.len() {
         for (label, value) in &required.labels {
             let has = count(&|_, offer| offer.labels.get(label) == Some(value));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::shape::nearest;
 use super::{Fault, Place};
 use crate::array::array_faults;
+use crate::gang::gang_faults;
 use crate::id::{KeyName, SemaphoreName};
 use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH};
 use crate::limit::{KeyValue, MAX_FAIR_WEIGHTS, MAX_KEYS, MAX_WEIGHT, RUNNING};
@@ -38,7 +39,9 @@ pub(super) fn job_faults(job: &JobSpec) -> Vec<(String, String)> {
     for (field, message) in want_faults(&job.keys, &job.semaphores) {
         fault(&field, message);
     }
-    for (field, message) in label_faults(&job.labels, &job.prefer).into_iter().chain(array_faults(job)) {
+    for (field, message) in
+        label_faults(&job.labels, &job.prefer).into_iter().chain(array_faults(job)).chain(gang_faults(job))
+    {
         fault(&field, message);
     }
     let text = job.payload.as_str();

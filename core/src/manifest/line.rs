@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::check::job_faults;
 use super::shape::{self, JOB};
 use crate::array::ArraySpec;
+use crate::gang::GangSpec;
 use crate::id::{KeyName, Kind, QueueName, SemaphoreName};
 use crate::job::{JobSpec, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, OnDependencyFailure, Payload};
 use crate::json::{self, Limits};
@@ -75,6 +76,7 @@ struct JobLine {
     #[serde(default)]
     unique: Unique,
     array: Option<ArraySpec>,
+    gang: Option<GangSpec>,
 }
 
 /// The job in a line of JSON: an object with the fields of a [`JobSpec`]. A line without `queue` gets the default.
@@ -122,6 +124,7 @@ impl JobLine {
             idempotency_key,
             unique,
             array,
+            gang,
         } = self;
         Some(JobSpec {
             queue: queue.or_else(|| default_queue.cloned())?,
@@ -146,6 +149,7 @@ impl JobLine {
             idempotency_key,
             unique,
             array,
+            gang,
         })
     }
 }

@@ -153,6 +153,7 @@ impl RangeDocument {
             idempotency_key: None,
             unique,
             array: None,
+            gang: None,
         };
         let range = RangeSpec { template, key, cut };
         if faults.is_empty() {

@@ -49,6 +49,7 @@ pub(super) static JOB: Shape = Shape {
         "idempotency_key",
         "unique",
         "array",
+        "gang",
     ],
     required: &["queue"],
     inner: &[

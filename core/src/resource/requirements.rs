@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Needs, Pools, Variant};
+use crate::gang::Gang;
 use crate::id::WorkerId;
 use crate::time::Span;
 
@@ -37,6 +38,8 @@ pub struct Requirements {
     pub prefer: Vec<Preference>,
     /// Workers that may not have it.
     pub avoid: BTreeSet<WorkerId>,
+    /// How many such workers at once, if not one.
+    pub gang: Option<Gang>,
 }
 
 /// What a worker that asks for jobs has.
@@ -53,8 +56,8 @@ pub struct Offer {
 impl Requirements {
     /// Whether any worker will do.
     pub fn is_empty(&self) -> bool {
-        let Self { needs, labels, prefer, avoid } = self;
-        needs.is_empty() && labels.is_empty() && prefer.is_empty() && avoid.is_empty()
+        let Self { needs, labels, prefer, avoid, gang } = self;
+        needs.is_empty() && labels.is_empty() && prefer.is_empty() && avoid.is_empty() && gang.is_none()
     }
 
     /// Whether labels and time allow an alternative on a worker, and it is not one to avoid.
@@ -72,6 +75,11 @@ impl Requirements {
             return Some(0);
         }
         self.needs.0.iter().position(|variant| in_time(variant, offer) && offer.pools.fits(variant))
+    }
+
+    /// How many workers it takes at once.
+    pub fn workers(&self) -> u32 {
+        self.gang.as_ref().map_or(1, |gang| gang.workers)
     }
 
     /// What the preferences say of a worker: more is better.

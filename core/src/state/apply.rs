@@ -7,7 +7,8 @@ use super::job::{Delivery, Overrides};
 use super::schedule::{LaneId, Wants};
 use super::submit::key_digest;
 use super::{
-    Array, BatchRange, Ended, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered, State,
+    Array, BatchRange, Ended, GivenBack, Import, Job, JobCounts, JobState, KeyedJob, Lease, Outcome, Queue, Registered,
+    State,
 };
 use crate::array::{Task, running_tasks};
 use crate::contract::Contract;
@@ -112,7 +113,7 @@ impl State {
                     other => Err(format!("job {job} is readied, but it is {}", name(&other))),
                 }
             }
-            Event::LeaseGranted { job, attempt, worker, contract, expected, variant, session } => {
+            Event::LeaseGranted { job, attempt, worker, contract, expected, variant, session, members } => {
                 if self.job_state(*job)? != JobState::Ready {
                     return Err(format!("job {job} is leased, but it is not ready"));
                 }
@@ -126,9 +127,12 @@ impl State {
                     expected: *expected,
                     variant: *variant,
                     session: *session,
+                    members: members.as_slice().into(),
                     delivery: Delivery::default(),
                 };
+                self.check_gang(&held)?;
                 self.leases.insert(lease, held);
+                self.given_back.remove(job);
                 self.counts.leases_granted += 1;
                 let known = self.job_mut(*job)?;
                 known.attempts = *attempt;
@@ -137,13 +141,16 @@ impl State {
                 self.schedule.start(lane, seq.0, at);
                 Ok(())
             }
-            Event::LeaseReleased { job, lease } => {
-                self.end_lease(*lease, *job, Outcome::Released, seq)?;
+            Event::LeaseReleased { job, lease, reason } => {
+                let held = self.end_lease(*lease, *job, Outcome::Released, None, seq)?;
+                if held.is_gang() {
+                    self.given_back.insert(*job, GivenBack { at, reason: reason.clone() });
+                }
                 self.counts.released += 1;
                 self.enter(*job, JobState::Ready, at)
             }
-            Event::LeaseExpired { job, lease, cause: _, next } => {
-                self.end_lease(*lease, *job, Outcome::Expired, seq)?;
+            Event::LeaseExpired { job, lease, cause: _, next, worker: _ } => {
+                self.end_lease(*lease, *job, Outcome::Expired, None, seq)?;
                 self.counts.crashes += 1;
                 self.job_mut(*job)?.crashes += 1;
                 self.go_on(*job, *next, record)
@@ -151,14 +158,15 @@ impl State {
             Event::BatchJudged(judged) => self.batch_judged(judged, seq),
             Event::CandidateAccepted(accepted) => self.candidate_accepted(accepted, seq),
             Event::JobCompleted { job, lease } => {
-                let worker = self.end_lease(*lease, *job, Outcome::Completed, seq)?;
-                self.trust.succeeded(&worker);
+                let held = self.end_lease(*lease, *job, Outcome::Completed, None, seq)?;
+                held.workers().for_each(|worker| self.trust.succeeded(worker));
                 self.leave(*job, true)
             }
-            Event::AttemptFailed { job, lease, class, message, next, exit_code: _, needs, avoid_worker } => {
+            Event::AttemptFailed { job, lease, class, message, next, exit_code: _, needs, avoid_worker, worker } => {
                 let finally = matches!(next, Next::Failed(_));
                 let outcome = Outcome::Failed { class: *class, message: message.clone(), finally };
-                let worker = self.end_lease(*lease, *job, outcome, seq)?;
+                let held = self.end_lease(*lease, *job, outcome, worker.as_ref(), seq)?;
+                let worker = worker.clone().unwrap_or(held.worker);
                 self.counts.failures += 1;
                 self.trust.failed(&worker, *job, *class, self.counts.jobs.done);
                 self.job_mut(*job)?.failures += 1;
@@ -173,7 +181,7 @@ impl State {
             }
             Event::JobCancelled { job, cause: _, reason: _ } => {
                 if let JobState::Leased { lease } = self.job_state(*job)? {
-                    self.end_lease(lease, *job, Outcome::Cancelled, seq)?;
+                    self.end_lease(lease, *job, Outcome::Cancelled, None, seq)?;
                 }
                 self.leave(*job, false)
             }
@@ -273,7 +281,7 @@ impl State {
             Some(until) => JobState::Delayed { until: *until },
             None => JobState::Ready,
         };
-        let requirements = spec.requirements();
+        let requirements = spec.requirements(kind);
         let mut keys = spec.keys.clone();
         if let Some(array) = &spec.array {
             self.arrays.insert(id, array);
@@ -482,6 +490,7 @@ impl State {
             }
         }
         self.arrays.left(id, &job.state, done);
+        self.given_back.remove(&id);
         self.schedule.close(job.lane);
         Ok(())
     }
@@ -496,15 +505,24 @@ impl State {
         }
     }
 
-    /// Ends a lease; whose it was.
-    fn end_lease(&mut self, lease: LeaseId, job: JobId, outcome: Outcome, seq: Seq) -> Result<WorkerId, Misfit> {
-        let held = self.leases.remove(&lease).ok_or_else(|| format!("lease {lease} is not current"))?;
+    /// Ends a lease; whose it was. `told_by` is the member of a gang that said so, if not the first.
+    fn end_lease(
+        &mut self,
+        lease: LeaseId,
+        job: JobId,
+        outcome: Outcome,
+        told_by: Option<&WorkerId>,
+        seq: Seq,
+    ) -> Result<Lease, Misfit> {
+        let mut held = self.leases.remove(&lease).ok_or_else(|| format!("lease {lease} is not current"))?;
         if held.job != job {
             return Err(format!("lease {lease} is of job {}, not of job {job}", held.job));
         }
-        let batches = held.delivery.batches.into_boxed_slice();
-        self.ended.remember(lease, Ended { job, worker: held.worker.clone(), batches, outcome, seq });
-        Ok(held.worker)
+        let batches = std::mem::take(&mut held.delivery.batches).into_boxed_slice();
+        let members = held.members.iter().map(|member| member.worker.clone()).collect();
+        let (worker, told_by) = (held.worker.clone(), told_by.cloned());
+        self.ended.remember(lease, Ended { job, worker, members, told_by, batches, outcome, seq });
+        Ok(held)
     }
 
     /// Adds to a count of a lane's queue and to the same count of the whole.

@@ -78,7 +78,7 @@ impl State {
         let JobFilter { queue, kind, states, worker, jobs: _, class, failed_since, within } = filter;
         let (in_queue, of_kind, _) = self.schedule.lane(job.lane);
         let held_by = |worker: &WorkerId| match &job.state {
-            JobState::Leased { lease } => self.leases.get(lease).is_some_and(|held| held.worker == *worker),
+            JobState::Leased { lease } => self.leases.get(lease).is_some_and(|held| held.is_held_by(worker)),
             JobState::Blocked { .. }
             | JobState::Ready
             | JobState::Delayed { .. }

@@ -80,6 +80,7 @@ impl State {
                 "contract": held.contract,
                 "expected": held.expected,
                 "variant": held.variant,
+                "members": held.members,
                 "delivery": delivery_json(&held.delivery),
             })).collect::<Vec<_>>(),
             "imports": self.imports.iter().map(|(id, import)| json!({
@@ -128,6 +129,7 @@ impl State {
             "submitted_at": job.submitted_at,
             "ready_since": job.ready_since,
             "waits_until": self.waits_until(id),
+            "given_back": self.given_back.get(&id),
             "dependents": job.overrides.as_ref().map_or(&[][..], |overrides| &overrides.dependents),
         });
         if let Some(task) = self.task(id) {
@@ -148,11 +150,15 @@ impl State {
 }
 
 fn requires_json(requirements: &Requirements) -> Value {
-    let Requirements { needs, labels, prefer, avoid } = requirements;
+    let Requirements { needs, labels, prefer, avoid, gang } = requirements;
     if requirements.is_empty() {
         return Value::Null;
     }
-    json!({"resources": needs, "labels": labels, "prefer": prefer, "avoid": avoid})
+    let mut exported = json!({"resources": needs, "labels": labels, "prefer": prefer, "avoid": avoid});
+    if let Some(gang) = gang {
+        exported["gang"] = json!({"workers": gang.workers, "timeout": gang.timeout});
+    }
+    exported
 }
 
 fn counts_json(counts: &JobCounts) -> Value {

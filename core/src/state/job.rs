@@ -6,7 +6,7 @@ use super::schedule::LaneId;
 use crate::access::SessionId;
 use crate::id::{ContractRef, JobId, LeaseId, Seq, WorkerId};
 use crate::policy::{LeasePatch, RetryPatch};
-use crate::record::FailureClass;
+use crate::record::{FailureClass, GangMember};
 use crate::time::{Span, Timestamp};
 
 /// A job that is open or failed. Its payload and its spec stay in the ledger, found by its id.
@@ -112,8 +112,50 @@ pub struct Lease {
     pub variant: u32,
     /// The grantee's registration, where callers are known.
     pub session: Option<SessionId>,
+    /// The other members of a gang, by rank from 1.
+    pub members: Box<[GangMember]>,
     /// What was delivered.
     pub delivery: Delivery,
+}
+
+impl Lease {
+    /// Everybody who has the job: one worker, or the members of a gang by rank.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerId> {
+        std::iter::once(&self.worker).chain(self.members.iter().map(|member| &member.worker))
+    }
+
+    /// Whether the worker has the job, alone or with others.
+    pub fn is_held_by(&self, worker: &WorkerId) -> bool {
+        self.workers().any(|member| member == worker)
+    }
+
+    /// Whether several workers have it.
+    pub fn is_gang(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// What each of them set apart: the place of the alternative.
+    pub fn variants(&self) -> impl Iterator<Item = (&WorkerId, u32)> {
+        let others = self.members.iter().map(|member| (&member.worker, member.variant));
+        std::iter::once((&self.worker, self.variant)).chain(others)
+    }
+
+    /// The registration of the worker under which it has the job, where callers are known.
+    pub fn session_of(&self, worker: &WorkerId) -> Option<SessionId> {
+        if self.worker == *worker {
+            return self.session;
+        }
+        self.members.iter().find(|member| member.worker == *worker).and_then(|member| member.session)
+    }
+}
+
+/// Why a gang was given back before it could run.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct GivenBack {
+    /// When.
+    pub at: Timestamp,
+    /// Which of its members gave it back, or did not show up.
+    pub reason: String,
 }
 
 /// What came in under a lease or a legacy import.
@@ -185,12 +227,23 @@ pub struct Ended {
     pub job: JobId,
     /// The grantee.
     pub worker: WorkerId,
+    /// The other members of a gang.
+    pub members: Box<[WorkerId]>,
+    /// Who of them said how it ended, if one did.
+    pub told_by: Option<WorkerId>,
     /// What came in under it.
     pub batches: Box<[BatchRange]>,
     /// How it ended.
     pub outcome: Outcome,
     /// The record that ended it.
     pub seq: Seq,
+}
+
+impl Ended {
+    /// Whether it was this worker that said how it ended; of a gang only one member did.
+    pub fn was_ended_by(&self, worker: &WorkerId) -> bool {
+        self.members.is_empty() || self.told_by.as_ref().unwrap_or(&self.worker) == worker
+    }
 }
 
 /// How a lease ended.

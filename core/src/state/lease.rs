@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::gang::Place;
 use super::{Decision, FailureReport, Job, JobState, Lease, State};
 use crate::access::{Queues, SessionId};
 use crate::array::Task;
 use crate::id::{ContractRef, JobId, Kind, LeaseId, WorkerId};
 use crate::job::Payload;
 use crate::policy::LeasePolicy;
-use crate::record::{CancelCause, Event, ExpiryCause, FailureClass, Next};
+use crate::record::{CancelCause, Event, ExpiryCause, FailureClass, GangMember, Next};
 use crate::resource::{Needs, Offer, Requirements, Variant};
 use crate::retry::Then;
 use crate::time::{Span, Timestamp};
@@ -35,7 +36,7 @@ impl LeaseRequest {
     }
 
     /// Whether the worker may have what requires so much.
-    fn fits(&self, requirements: &Requirements) -> bool {
+    pub(super) fn fits(&self, requirements: &Requirements) -> bool {
         let better = |(rival, offer): &(WorkerId, Offer)| {
             requirements.score(offer) > requirements.score(&self.offer) && requirements.fits(rival, offer).is_some()
         };
@@ -76,6 +77,8 @@ pub struct Granted {
     pub variant: Variant,
     /// Which task of which array it is, if it is one.
     pub task: Option<Task>,
+    /// Which member of a gang its worker is, and who the others are.
+    pub place: Option<Place>,
 }
 
 /// What follows from a failure.
@@ -113,16 +116,39 @@ impl State {
         bounds: &LeaseBounds,
         payload_of: &mut dyn FnMut(JobId) -> Payload,
     ) -> Decision<Option<Granted>> {
-        let mut decision = Decision::nothing(None);
-        if self.trust.set_aside.contains_key(&request.worker) {
-            return decision;
+        let alone = |required: &Requirements| required.gang.is_none() && request.fits(required);
+        match self.choose(request, bounds, &alone) {
+            Some(id) => self.grant(id, request, bounds, &[], payload_of),
+            None => Decision::nothing(None),
         }
-        let fits = |required: &Requirements| request.fits(required);
-        let next = match &bounds.queues {
-            Queues::All => self.schedule.next(&request.kinds, &fits),
-            Queues::Only(queues) => self.schedule.next_of(&request.kinds, queues, &fits),
-        };
-        let Some(id) = next else { return decision };
+    }
+
+    /// The job that a worker gets next, of those that `fits` lets it have.
+    pub(super) fn choose(
+        &self,
+        request: &LeaseRequest,
+        bounds: &LeaseBounds,
+        fits: &dyn Fn(&Requirements) -> bool,
+    ) -> Option<JobId> {
+        if self.trust.set_aside.contains_key(&request.worker) {
+            return None;
+        }
+        match &bounds.queues {
+            Queues::All => self.schedule.next(&request.kinds, fits),
+            Queues::Only(queues) => self.schedule.next_of(&request.kinds, queues, fits),
+        }
+    }
+
+    /// Decides that a worker gets a job; with `members`, by rank from 1, if it is a gang.
+    pub(super) fn grant(
+        &self,
+        id: JobId,
+        request: &LeaseRequest,
+        bounds: &LeaseBounds,
+        members: &[GangMember],
+        payload_of: &mut dyn FnMut(JobId) -> Payload,
+    ) -> Decision<Option<Granted>> {
+        let mut decision = Decision::nothing(None);
         let Some(job) = self.jobs.get(&id) else { return decision };
         let mut payload = payload_of(id);
         let mut task = self.arrays.task(id);
@@ -153,6 +179,7 @@ impl State {
             expected: *expected.as_ref().unwrap_or(&None),
             variant: u32::try_from(variant).unwrap_or_default(),
             session: bounds.session,
+            members: members.to_vec(),
         });
         match expected {
             Ok(_) => {
@@ -160,8 +187,20 @@ impl State {
                 let timeout = self.timeout(job);
                 let variant = requirements.variant(variant);
                 let job = leased;
-                decision.answer =
-                    Some(Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant, task });
+                let place = Place::first(&request.worker, members);
+                decision.answer = Some(Granted {
+                    lease,
+                    job,
+                    attempt,
+                    contract,
+                    ttl,
+                    heartbeat,
+                    timeout,
+                    payload,
+                    variant,
+                    task,
+                    place,
+                });
             }
             Err(error) => {
                 let class = FailureClass::Permanent;
@@ -176,6 +215,7 @@ impl State {
                     exit_code: None,
                     needs: None,
                     avoid_worker: false,
+                    worker: None,
                 });
                 self.settle_dependents(leased, false, &mut decision.events);
             }
@@ -183,15 +223,17 @@ impl State {
         decision
     }
 
-    /// Decides to give back those of the leases that are the worker's. No attempt is charged.
+    /// Decides to give back those of the leases that are the worker's, of a gang for all of its members. No attempt is
+    /// charged.
     pub fn release(&self, worker: &WorkerId, leases: &[LeaseId]) -> Decision<Vec<LeaseId>> {
         let mut decision = Decision::nothing(Vec::new());
         for &lease in leases {
             let Some(held) = self.leases.get(&lease) else { continue };
-            if held.worker != *worker || decision.answer.contains(&lease) {
+            if !held.is_held_by(worker) || decision.answer.contains(&lease) {
                 continue;
             }
-            decision.events.push(Event::LeaseReleased { job: held.job, lease });
+            let reason = if held.is_gang() { format!("worker {worker} gave it back") } else { String::new() };
+            decision.events.push(Event::LeaseReleased { job: held.job, lease, reason });
             decision.answer.push(lease);
         }
         decision
@@ -199,6 +241,17 @@ impl State {
 
     /// Decides the end of a lease whose worker is lost. Nothing if it is not current any more.
     pub fn expire(&self, lease: LeaseId, cause: ExpiryCause, now: Timestamp) -> Decision<()> {
+        self.expire_of(lease, None, cause, now)
+    }
+
+    /// The same, saying which member of a gang was lost.
+    pub fn expire_of(
+        &self,
+        lease: LeaseId,
+        lost: Option<&WorkerId>,
+        cause: ExpiryCause,
+        now: Timestamp,
+    ) -> Decision<()> {
         let mut decision = Decision::nothing(());
         let Some(held) = self.leases.get(&lease) else { return decision };
         let Some(job) = self.jobs.get(&held.job) else { return decision };
@@ -208,7 +261,8 @@ impl State {
         } else {
             self.again(Span(0), now)
         };
-        decision.events.push(Event::LeaseExpired { job: held.job, lease, cause, next });
+        let worker = lost.filter(|_| held.is_gang()).cloned();
+        decision.events.push(Event::LeaseExpired { job: held.job, lease, cause, next, worker });
         if matches!(next, Next::Failed(_)) {
             self.settle_dependents(held.job, false, &mut decision.events);
         }
@@ -222,7 +276,7 @@ impl State {
         let limit = self.jobs.get(&held.job).and_then(|job| self.timeout(job)).unwrap_or_default();
         let message = format!("worker {} ran it longer than its timeout of {limit}", held.worker);
         let report = FailureReport::new(FailureClass::Timeout, message);
-        let (events, _) = self.fail_attempt(lease, held, report, now);
+        let (events, _) = self.fail_attempt(lease, held, &held.worker, report, now);
         decision.events = events;
         decision
     }
@@ -252,11 +306,12 @@ impl State {
         Decision { events, answer: () }
     }
 
-    /// The events of a failed attempt, and what becomes of its job.
+    /// The events of an attempt that failed on a worker, and what becomes of its job.
     pub(super) fn fail_attempt(
         &self,
         lease: LeaseId,
         held: &Lease,
+        on: &WorkerId,
         report: FailureReport,
         now: Timestamp,
     ) -> (Vec<Event>, Next) {
@@ -268,12 +323,13 @@ impl State {
         };
         let After { next, needs, avoid_worker } = after;
         let job = held.job;
-        let mut events =
-            vec![Event::AttemptFailed { job, lease, class, message, next, exit_code, needs, avoid_worker }];
+        let worker = (held.worker != *on).then(|| on.clone());
+        let failed = Event::AttemptFailed { job, lease, class, message, next, exit_code, needs, avoid_worker, worker };
+        let mut events = vec![failed];
         if matches!(next, Next::Failed(_)) {
             self.settle_dependents(held.job, false, &mut events);
         }
-        events.extend(self.distrust(&held.worker, job, class));
+        events.extend(self.distrust(on, job, class));
         (events, next)
     }
 

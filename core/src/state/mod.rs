@@ -16,6 +16,7 @@ mod control;
 mod demand;
 mod explain;
 mod export;
+mod gang;
 mod job;
 mod lease;
 mod legacy;
@@ -37,7 +38,8 @@ pub use apply::ApplyError;
 pub use arrays::Array;
 pub use control::{JobFilter, OpenState};
 pub use explain::NextLease;
-pub use job::{BatchRange, Ended, Job, JobState, Lease, Outcome};
+pub use gang::{Crew, Leased, Place};
+pub use job::{BatchRange, Ended, GivenBack, Job, JobState, Lease, Outcome};
 pub use lease::{Granted, LeaseBounds, LeaseRequest};
 pub use legacy::{Import, LegacyStart};
 pub use queues::Queues;
@@ -96,6 +98,8 @@ pub struct State {
     trust: trust::Trust,
     leases: BTreeMap<LeaseId, Lease>,
     ended: job::EndedLeases,
+    /// Gangs that were given back before they ran, until they are granted again.
+    given_back: BTreeMap<JobId, GivenBack>,
     keys: HashMap<[u8; 16], KeyedJob>,
     accepted: AcceptedSet,
     imports: BTreeMap<ImportId, Import>,
@@ -239,6 +243,11 @@ impl State {
     /// Every current lease, oldest first.
     pub fn leases(&self) -> &BTreeMap<LeaseId, Lease> {
         &self.leases
+    }
+
+    /// Why a gang was given back, if it was when it was granted last.
+    pub fn given_back(&self, job: JobId) -> Option<&GivenBack> {
+        self.given_back.get(&job)
     }
 
     /// How a recent lease ended, if it is remembered: the last few thousand are.

@@ -200,14 +200,14 @@ impl State {
                 held.delivery.rejected
             );
             let report = FailureReport::new(FailureClass::Incomplete, message);
-            return Ok(self.failed(lease, held, report, now));
+            return Ok(self.failed(lease, held, worker, report, now));
         }
         let mut events = vec![Event::JobCompleted { job: held.job, lease }];
         self.settle_dependents(held.job, true, &mut events);
         Ok(Decision { events, answer: (CompleteAnswer::Done, self.next_seq()) })
     }
 
-    /// Decides the failure of an attempt that its worker reports.
+    /// Decides the failure of an attempt that its worker reports; of a gang, any of its members.
     ///
     /// # Errors
     /// [`ResultsRefusal`] if the lease is not the worker's.
@@ -218,8 +218,14 @@ impl State {
         report: FailureReport,
         now: Timestamp,
     ) -> Result<Decision<(CompleteAnswer, Seq)>, ResultsRefusal> {
+        if let Some(held) = self.leases.get(&lease).filter(|held| held.is_gang() && held.is_held_by(worker)) {
+            return Ok(self.failed(lease, held, worker, report, now));
+        }
+        if let Some(ended) = self.ended.get(lease).filter(|ended| ended.members.contains(worker)) {
+            return repeat_end(lease, ended).map(Decision::nothing);
+        }
         match self.standing(worker, lease)? {
-            Standing::Current(held) => Ok(self.failed(lease, held, report, now)),
+            Standing::Current(held) => Ok(self.failed(lease, held, worker, report, now)),
             Standing::Ended(ended) => repeat_end(lease, ended).map(Decision::nothing),
         }
     }
@@ -228,11 +234,12 @@ impl State {
         &self,
         lease: LeaseId,
         held: &Lease,
+        on: &WorkerId,
         report: FailureReport,
         now: Timestamp,
     ) -> Decision<(CompleteAnswer, Seq)> {
         let FailureReport { class, message, exit_code: _ } = report.clone();
-        let (events, next) = self.fail_attempt(lease, held, report, now);
+        let (events, next) = self.fail_attempt(lease, held, on, report, now);
         let finally = matches!(next, Next::Failed(_));
         Decision { events, answer: (CompleteAnswer::Failed { class, message, finally }, self.next_seq()) }
     }
@@ -260,7 +267,7 @@ impl State {
         token
     }
 
-    /// The grantee's view of a lease.
+    /// The grantee's view of a lease: of a gang the first member's, whose results are the job's.
     fn standing(&self, worker: &WorkerId, lease: LeaseId) -> Result<Standing<'_>, ResultsRefusal> {
         let not_grantee = || ResultsRefusal::NotGrantee { lease, worker: worker.clone() };
         if let Some(held) = self.leases.get(&lease) {

@@ -44,6 +44,7 @@ pub struct SubmitArgs {
         orchctl enqueue sums --payload @payload.json --priority 5 --delay 10m\n  \
         orchctl enqueue train --resource gpus=1@24GiB,cpus=4 --or cpus=32 --min-time 1h\n  \
         orchctl enqueue frames --array 1-1000000%50    a million tasks, at most 50 at once\n  \
+        orchctl enqueue solve --gang 3 --resource cpus=8    on three workers together\n  \
         id=$(orchctl enqueue sums --payload 7 -o name) && orchctl job wait $id"
 )]
 pub struct EnqueueArgs {
@@ -131,6 +132,15 @@ pub struct EnqueueArgs {
     /// A task finds its number in the payload's field `task`, and in ORCH_ARRAY_TASK_ID
     #[arg(long, value_name = "TASKS")]
     pub array: Option<ArraySpec>,
+
+    /// Workers that it needs at once: it runs on all of them together, or on none. Each finds its number from 0 in
+    /// ORCH_GANG_RANK; the first one's results are the job's
+    #[arg(long, visible_alias = "nodes", value_name = "WORKERS")]
+    pub gang: Option<u32>,
+
+    /// How long workers are kept free for it, when it is at its turn and not all of them are [default: 5m]
+    #[arg(long, value_name = "DURATION", requires = "gang")]
+    pub gang_timeout: Option<Span>,
 }
 
 fn key_value(text: &str) -> Result<(KeyName, KeyValue), String> {

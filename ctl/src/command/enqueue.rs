@@ -1,5 +1,6 @@
 //! `orchctl enqueue`: one job, or an array.
 
+use orch_core::gang::GangSpec;
 use orch_core::job::JobSpec;
 use orch_core::policy::RetryPatch;
 use orch_core::resource::{Needs, Variant};
@@ -51,6 +52,8 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         key,
         unique,
         array,
+        gang,
+        gang_timeout,
     } = args;
     let spec = JobSpec {
         kind,
@@ -70,6 +73,7 @@ fn spec(args: EnqueueArgs) -> Result<JobSpec, Failure> {
         idempotency_key: key,
         unique,
         array,
+        gang: gang.map(|workers| GangSpec { workers, timeout: gang_timeout }),
         ..JobSpec::new(queue, input::payload(&payload)?)
     };
     // The wire's own bounds, before anything is sent.

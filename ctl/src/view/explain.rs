@@ -33,11 +33,13 @@ pub struct WhyView {
     pub kind: Option<String>,
     /// Jobs that go first, or workers that are full.
     pub count: Option<u64>,
+    /// The other members of a gang that runs.
+    pub workers: Vec<String>,
 }
 
 impl From<v1::Why> for WhyView {
     fn from(wire: v1::Why) -> Self {
-        let v1::Why { code, text, limit, wants, in_use, max, until_unix_ms, jobs, worker, kind, count } = wire;
+        let v1::Why { code, text, limit, wants, in_use, max, until_unix_ms, jobs, worker, kind, count, workers } = wire;
         let counted = max > 0 || !limit.is_empty();
         Self {
             code,
@@ -51,6 +53,7 @@ impl From<v1::Why> for WhyView {
             worker: some_text(worker),
             kind: some_text(kind),
             count: (count > 0).then_some(count),
+            workers,
         }
     }
 }

@@ -225,6 +225,8 @@ pub struct JobDetailView {
     /// The job as submitted.
     pub spec: Value,
     pub history: Vec<HistoryView>,
+    /// The members of a gang that runs, by rank; empty otherwise.
+    pub members: Vec<String>,
 }
 
 /// How far a leased job says it is.
@@ -245,7 +247,7 @@ pub struct HistoryView {
 
 impl From<v1::LeaseProgress> for ProgressView {
     fn from(wire: v1::LeaseProgress) -> Self {
-        let v1::LeaseProgress { lease: _, fraction, note } = wire;
+        let v1::LeaseProgress { lease: _, fraction, note, step: _ } = wire;
         Self { fraction: (0.0..=1.0).contains(&fraction).then_some(fraction), note: some_text(note) }
     }
 }
@@ -272,15 +274,25 @@ impl TryFrom<v1::GetJobResponse> for JobDetailView {
             }
             None => Value::Null,
         };
+        let history: Vec<HistoryView> = history.into_iter().map(Into::into).collect();
         Ok(Self {
+            members: members(summary.lease, &history),
             job: summary.into(),
             depends_on,
             progress: progress.map(Into::into),
             waits_until: some_time(waits_until_unix_ms),
             spec,
-            history: history.into_iter().map(Into::into).collect(),
+            history,
         })
     }
+}
+
+/// The members of a gang under its current lease, which is the record that granted it.
+fn members(lease: u64, history: &[HistoryView]) -> Vec<String> {
+    let granted = history.iter().find(|line| line.seq == lease).and_then(|line| line.event.get("lease_granted"));
+    let Some(Value::Array(others)) = granted.and_then(|granted| granted.get("members")) else { return Vec::new() };
+    let all = granted.into_iter().chain(others);
+    all.filter_map(|member| Some(member.get("worker")?.as_str()?.to_owned())).collect()
 }
 
 impl View for JobDetailView {
@@ -314,6 +326,10 @@ impl View for JobDetailView {
         }
         if let Some(tasks) = &job.tasks {
             pairs.push(("tasks", tasks.words().into()));
+        }
+        if let Some(workers) = self.spec.get("gang").map(|gang| gang.get("workers").unwrap_or(gang)) {
+            let who = if self.members.is_empty() { String::new() } else { format!(": {}", self.members.join(", ")) };
+            pairs.push(("gang", format!("{workers} workers at once{who}").into()));
         }
         if let (Some(array), Some(task)) = (job.array, job.task) {
             pairs.push(("task", format!("{task} of array {array}").into()));

@@ -226,8 +226,25 @@ fn a_job() {
             line(107, "{\"lease_granted\":{\"job\":7,\"attempt\":1,\"worker\":\"rack7-a\"}}"),
         ],
         depends_on: vec![5],
-        progress: Some(v1::LeaseProgress { lease: 107, fraction: 0.25, note: "block 3 of 12".into() }),
+        progress: Some(v1::LeaseProgress { lease: 107, fraction: 0.25, note: "block 3 of 12".into(), step: 0 }),
         waits_until_unix_ms: PAGE.now.0 + 60_000,
+    };
+    let view = JobDetailView::try_from(detail).unwrap();
+    insta::assert_snapshot!(format!("{}\n{}", shown(&view), render(&view, Format::Yaml, &PAGE).unwrap()));
+}
+
+#[test]
+fn a_gang() {
+    let granted = r#"{"lease_granted":{"job":7,"attempt":1,"worker":"rack7-a","members":[{"worker":"rack7-b"},{"worker":"rack9-a"}]}}"#;
+    let detail = v1::GetJobResponse {
+        summary: Some(job(7, v1::JobState::Leased)),
+        spec: Some(v1::JobSpec {
+            queue: "zeta".into(),
+            gang: Some(v1::GangSpec { workers: 3, timeout_ms: Some(60_000) }),
+            ..v1::JobSpec::default()
+        }),
+        history: vec![v1::HistoryLine { seq: 107, at_unix_ms: ms_ago(90_000), event_json: granted.into() }],
+        ..v1::GetJobResponse::default()
     };
     let view = JobDetailView::try_from(detail).unwrap();
     insta::assert_snapshot!(format!("{}\n{}", shown(&view), render(&view, Format::Yaml, &PAGE).unwrap()));

@@ -65,6 +65,7 @@ impl Engine {
             let over = self.state.end_waits(now.wall, MAX_ENDED);
             self.record(over, now);
             self.wake |= self.state.refill(now.wall);
+            self.wake |= self.gathering.pass(now.tick);
         }
         let mut answered: Vec<Box<dyn Pending>> = Vec::with_capacity(commands.len());
         let (writes, mut looks): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| command.writes());
@@ -79,6 +80,11 @@ impl Engine {
             self.wake = true;
             self.run_waiting(before, &mut answered, &mut looks, now)?;
             self.everybody_was_asked = false;
+        }
+        // Those who wait are told which gang they are of now; and whoever was kept free for it and is not may have another job.
+        while std::mem::take(&mut self.gang_granted) {
+            self.wake = true;
+            self.run_waiting(before, &mut answered, &mut looks, now)?;
         }
         self.wake = false;
         self.commit(answered, now)?;
@@ -205,7 +211,7 @@ impl Engine {
     fn end_overdue(&mut self, now: Now) {
         for due in self.liveness.overdue(now.tick).into_iter().take(MAX_ENDED) {
             match due {
-                Due::Ttl(lease) => self.end_lease(lease, ExpiryCause::Ttl, now),
+                Due::Ttl(lease) => self.end_late(lease, now),
                 Due::Timeout(lease) => {
                     tracing::warn!(%lease, "the attempt ran longer than its timeout; the lease ends");
                     let decision = self.state.time_out(lease, now.wall);
@@ -224,17 +230,18 @@ impl Engine {
         let leases: Vec<LeaseId> = self.liveness.held_by(worker).collect();
         let count = leases.len() as u64;
         for lease in leases {
-            self.end_lease(lease, cause, now);
+            self.end_lease(lease, Some(worker), cause, now);
         }
         count
     }
 
-    /// Ends a lease whose worker is lost.
-    pub(crate) fn end_lease(&mut self, lease: LeaseId, cause: ExpiryCause, now: Now) {
+    /// Ends a lease whose worker is lost; of a gang, `lost` is the member.
+    pub(crate) fn end_lease(&mut self, lease: LeaseId, lost: Option<&WorkerId>, cause: ExpiryCause, now: Now) {
         if let Some(held) = self.state.leases().get(&lease) {
-            tracing::warn!(%lease, job = %held.job, worker = %held.worker, ?cause, "a lease ends without its worker");
+            let worker = lost.unwrap_or(&held.worker);
+            tracing::warn!(%lease, job = %held.job, %worker, ?cause, "a lease ends without its worker");
         }
-        let decision = self.state.expire(lease, cause, now.wall);
+        let decision = self.state.expire_of(lease, lost, cause, now.wall);
         self.record(decision, now);
         self.liveness.unwatch(lease);
     }
@@ -305,8 +312,9 @@ impl Engine {
         }
         let open: Vec<LeaseId> = self.state.leases().keys().copied().collect();
         for lease in open {
-            self.watch(lease, now);
+            self.watch(lease, false, now);
         }
+        self.forget_gathering();
         Ok(())
     }
 
@@ -316,7 +324,9 @@ impl Engine {
         let delayed = self.state.next_due().map(|due| due.since(now.wall));
         let refilled = self.state.next_refill().map(|due| due.since(now.wall));
         let waiting = self.waiting.iter().filter_map(|command| command.wake_at()).min().map(|at| at.since(now.tick));
-        let soonest = [lease, delayed, refilled, waiting].into_iter().flatten().min().unwrap_or(super::thread::TICK);
+        let gathered = self.gathering.next_pass().map(|at| at.since(now.tick));
+        let soonest =
+            [lease, delayed, refilled, waiting, gathered].into_iter().flatten().min().unwrap_or(super::thread::TICK);
         soonest.clamp(Span(1), super::thread::TICK)
     }
 

@@ -7,6 +7,7 @@
 mod batch;
 mod command;
 pub mod commands;
+pub mod gangs;
 mod handle;
 mod home;
 mod measures;
@@ -25,13 +26,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use commands::worker::LeaseContext;
 use orch_core::array::Task;
+use orch_core::gang::Gathering;
 use orch_core::id::{JobId, LeaseId, Seq, WorkerId};
 use orch_core::job::{JobSpec, Payload};
 use orch_core::liveness::{Liveness, Registration};
 use orch_core::receipt::Receipt;
 use orch_core::record::{Event, Record};
-use orch_core::state::{Decision, JobState, LeaseRequest, State};
+use orch_core::state::{Decision, Granted, JobState, State};
 use orch_core::time::{Now, Span, Tick};
 use orch_ledger::disk::Dir;
 use orch_ledger::disk::real::RealDir;
@@ -64,8 +67,14 @@ pub struct Engine {
     wake: bool,
     /// Why nothing can be written, while nothing can be.
     read_only: Option<String>,
-    /// Who waits for a job, and what it has: what prefers one of them is left to it.
-    asking: BTreeMap<WorkerId, LeaseRequest>,
+    /// Who waits for a job, and what it has: what prefers one of them is left to it, and gangs are made of them.
+    asking: BTreeMap<WorkerId, gangs::Asking>,
+    /// Who is kept free for a gang.
+    gathering: Gathering,
+    /// Grants of gangs that their members have not been told of.
+    untold: BTreeMap<WorkerId, Vec<(Granted, LeaseContext)>>,
+    /// A gang was granted: its members that wait are to be told.
+    gang_granted: bool,
     /// Whose waiting call is to be answered, so that it can ask again with more room.
     called_back: BTreeSet<WorkerId>,
     /// A job was left to one who waits.
@@ -140,6 +149,9 @@ impl Engine {
             write_again: None,
             rollback: rollback::Rollback::default(),
             asking: BTreeMap::new(),
+            gathering: Gathering::default(),
+            untold: BTreeMap::new(),
+            gang_granted: false,
             called_back: BTreeSet::new(),
             left_to_another: false,
             everybody_was_asked: false,
@@ -153,7 +165,7 @@ impl Engine {
         // Every lease that was open when the last boot ended gets one full time to live.
         let open: Vec<LeaseId> = engine.state.leases().keys().copied().collect();
         for lease in open {
-            engine.watch(lease, now);
+            engine.watch(lease, false, now);
         }
         Ok(OpenedEngine { engine, recovered: opened.recovered })
     }
@@ -190,6 +202,11 @@ impl Engine {
     /// Workers and deadlines.
     pub fn liveness(&self) -> &Liveness<Hardware> {
         &self.liveness
+    }
+
+    /// Who is kept free for a gang.
+    pub fn gathering(&self) -> &Gathering {
+        &self.gathering
     }
 
     /// The ledger's files.
@@ -287,7 +304,7 @@ impl Engine {
     /// Keeps the deadlines in step with the leases.
     fn follow(&mut self, record: &Record, now: Now) {
         match &record.event {
-            Event::LeaseGranted { .. } => self.watch(LeaseId(record.seq), now),
+            Event::LeaseGranted { .. } => self.watch(LeaseId(record.seq), true, now),
             Event::LeaseReleased { lease, .. }
             | Event::LeaseExpired { lease, .. }
             | Event::JobCompleted { lease, .. }
@@ -326,13 +343,17 @@ impl Engine {
         }
     }
 
-    fn watch(&mut self, lease: LeaseId, now: Now) {
+    /// Watches a lease from now on: `fresh` from its grant, or found open.
+    fn watch(&mut self, lease: LeaseId, fresh: bool, now: Now) {
         let Some(held) = self.state.leases().get(&lease) else { return };
         let Some(job) = self.state.job(held.job) else { return };
         let (policy, timeout) = (self.state.lease_policy(job), self.state.timeout(job));
         // The worker ends an attempt that runs too long; this is for one that does not, so it gets some grace.
         let timeout = timeout.map(|span| Span(span.0 + TIMEOUT_GRACE.0));
         self.liveness.watch(lease, held.worker.clone(), policy.ttl, timeout, now.tick);
+        if held.is_gang() {
+            self.liveness.watch_members(lease, held.workers().skip(1), fresh);
+        }
     }
 }
 

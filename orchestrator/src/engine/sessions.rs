@@ -89,7 +89,7 @@ impl Engine {
             }
             None => {
                 let leases = self.liveness.held_by(worker).filter_map(|lease| self.state.leases().get(&lease));
-                let mut sessions = leases.filter_map(|held| held.session);
+                let mut sessions = leases.filter_map(|held| held.session_of(worker));
                 sessions.all(|session| Some(session) == *proved)
             }
         };

@@ -31,7 +31,7 @@ fn a_batch_that_is_committed_half_way_wakes_who_waits() {
         last_receipt: None,
         uptime: Span(0),
     };
-    let lease = LeaseJobs { request: LeaseRequest::new(worker, vec![kind], 1), wait: Span::seconds(30), until: None };
+    let lease = LeaseJobs::new(LeaseRequest::new(worker, vec![kind], 1), Span::seconds(30));
     let (lease, mut leased) = envelope(lease);
     engine.run_batch(vec![envelope(define).0, envelope(register).0, lease], NOW).unwrap();
     assert!(leased.try_answer().is_none(), "there is nothing to lease yet");

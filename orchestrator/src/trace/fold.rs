@@ -177,7 +177,7 @@ impl Fold {
                 let ended = self.attempt(*lease, at, Ended { outcome: "expired", error: Some(error.clone()) });
                 ended.into_iter().chain(self.next(*job, at, next, &error)).collect()
             }
-            Event::LeaseReleased { job, lease } => {
+            Event::LeaseReleased { job, lease, reason: _ } => {
                 let ended = self.attempt(*lease, at, Ended { outcome: "released", error: None });
                 self.waits(*job, at);
                 ended.into_iter().collect()

@@ -29,7 +29,7 @@ async fn say(worker: &mut KnownWorker, name: &str, lease: u64, action: Action) -
 
 /// Everything that a client can do under the name of the worker that holds the lease; all of it must be refused.
 async fn all_refused(worker: &mut KnownWorker, lease: u64) {
-    let progress = v1::LeaseProgress { lease, fraction: 0.5, note: "not mine".into() };
+    let progress = v1::LeaseProgress { lease, fraction: 0.5, note: "not mine".into(), step: 0 };
     let beat = v1::HeartbeatRequest { worker: "a".into(), leases: vec![progress], last_receipt: None };
     let pieces = v1::PushLogsRequest { worker: "a".into(), lease, text: "forged".into() };
     let release = v1::ReleaseLeasesRequest { worker: "a".into(), leases: vec![lease] };

@@ -70,7 +70,7 @@ async fn heartbeat_extends_leases() {
     let cancel = v1::CancelJobsRequest { filter: Some(filter), reason: "no".into(), dry_run: false };
     assert_eq!(admin.cancel_jobs(cancel).await.unwrap().into_inner().cancelled, [submitted.jobs[1].job]);
 
-    let progress = |lease| v1::LeaseProgress { lease, fraction: 0.5, note: "half".into() };
+    let progress = |lease| v1::LeaseProgress { lease, fraction: 0.5, note: "half".into(), step: 0 };
     let heartbeat = v1::HeartbeatRequest {
         worker: "w1".into(),
         leases: vec![progress(leases[0].lease), progress(leases[1].lease), progress(999)],

@@ -4,16 +4,24 @@ use orch_core::contract::Rejection;
 use orch_core::id::{Kind, QueueName};
 use orch_core::liveness::Order;
 use orch_core::resource::Variant;
-use orch_core::state::{BatchAnswer, CompleteAnswer, Granted, ResultsRefusal, Verdict};
+use orch_core::state::{BatchAnswer, CompleteAnswer, Granted, Place, ResultsRefusal, Verdict};
 use orch_core::time::Span;
 
 use super::Receipt;
 use crate::error::Reason;
 use crate::v1;
 
-/// A grant as its worker sees it. `name` is empty for a job without one, `traceparent` where nobody traces.
-pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String, traceparent: String) -> v1::Lease {
-    let Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant, task } = granted;
+/// A grant as its worker sees it. `name` is empty for a job without one, `traceparent` where nobody traces, and `hosts` for a
+/// job of one worker.
+pub fn lease(
+    granted: Granted,
+    queue: &QueueName,
+    kind: &Kind,
+    name: String,
+    traceparent: String,
+    hosts: Vec<String>,
+) -> v1::Lease {
+    let Granted { lease, job, attempt, contract, ttl, heartbeat, timeout, payload, variant, task, place } = granted;
     v1::Lease {
         lease: lease.get(),
         job: job.get(),
@@ -30,7 +38,13 @@ pub fn lease(granted: Granted, queue: &QueueName, kind: &Kind, name: String, tra
         traceparent,
         resources: (variant != Variant::default()).then(|| (&variant).into()),
         task: task.map(Into::into),
+        gang: place.map(|place| gang_place(place, hosts)),
     }
+}
+
+fn gang_place(place: Place, hosts: Vec<String>) -> v1::GangPlace {
+    let Place { rank, members } = place;
+    v1::GangPlace { rank, members: members.iter().map(ToString::to_string).collect(), hosts }
 }
 
 impl From<Order> for v1::WorkerOrder {

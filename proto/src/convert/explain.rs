@@ -13,10 +13,14 @@ impl From<&Why> for v1::Why {
             Why::Blocked { on } => wire.jobs = on.iter().map(|job| job.get()).collect(),
             Why::Delayed { until } => wire.until_unix_ms = until.0,
             Why::GivesUp { at } => wire.until_unix_ms = at.0,
-            Why::Leased { worker, lease: _ } => wire.worker = worker.to_string(),
+            Why::Leased { worker, lease: _, others } => {
+                wire.worker = worker.to_string();
+                wire.workers = others.iter().map(ToString::to_string).collect();
+            }
             Why::Failed { class: _ }
             | Why::Paused { queue: _, reason: _ }
             | Why::RetriesPaused { reason: _ }
+            | Why::GivenBack { at: _, reason: _ }
             | Why::Next
             | Why::OtherQueues
             | Why::OtherShares => {}
@@ -34,6 +38,11 @@ impl From<&Why> for v1::Why {
                 (wire.kind, wire.count, wire.in_use) = (kind.to_string(), *workers, *leases);
             }
             Why::NoFit { kind, lacking: _ } => wire.kind = kind.to_string(),
+            Why::GangTooFew { needs, fit } => (wire.wants, wire.count) = (*needs, *fit),
+            Why::GangWaits { needs, fit, free } => {
+                (wire.wants, wire.max, wire.count) = (*needs, u32::try_from(*fit).unwrap_or(u32::MAX), *free);
+            }
+            Why::Gathers { kept, needs, left: _ } => (wire.wants, wire.count) = (*needs, *kept),
             Why::ResourcesTaken { needs: _, workers } => wire.count = *workers,
             Why::Behind { jobs } => wire.count = *jobs,
         }

@@ -4,6 +4,7 @@
 //! JSON cannot write, texts that would make a line too long.
 
 use orch_core::array::{ArraySpec, Fields, TasksError, array_faults};
+use orch_core::gang::{GangSpec, gang_faults};
 use orch_core::id::{ContractRef, Kind, QueueName};
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::limit::KeyValue;
@@ -53,6 +54,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             unique: wire_unique,
             array,
             fair_key,
+            gang,
         } = wire;
         let mut faults = Faults::new();
         let queue = faults.take("queue", QueueName::new(&queue));
@@ -87,6 +89,10 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             true => OnDependencyFailure::Continue,
             false => OnDependencyFailure::Cancel,
         };
+        let gang = gang.map(|v1::GangSpec { workers, timeout_ms }| GangSpec {
+            workers,
+            timeout: timeout_ms.and_then(|ms| faults.take("gang.timeout_ms", span(ms))),
+        });
         let array = array.and_then(|array| faults.take("array", ArraySpec::try_from(array)));
         let (Some(queue), Some(payload), Some(retry), Some(lease)) = (queue, payload, retry, lease) else {
             return Err(faults);
@@ -114,8 +120,9 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             idempotency_key: key,
             unique,
             array,
+            gang,
         };
-        for (field, message) in array_faults(&spec) {
+        for (field, message) in array_faults(&spec).into_iter().chain(gang_faults(&spec)) {
             faults.push(&field, message);
         }
         faults.or(spec)
@@ -172,6 +179,7 @@ impl From<&JobSpec> for v1::JobSpec {
             idempotency_key,
             unique,
             array,
+            gang,
         } = spec;
         Self {
             queue: queue.to_string(),
@@ -191,6 +199,8 @@ impl From<&JobSpec> for v1::JobSpec {
             },
             idempotency_key: idempotency_key.clone().unwrap_or_default(),
             array: array.as_ref().map(Into::into),
+            gang: gang
+                .map(|GangSpec { workers, timeout }| v1::GangSpec { workers, timeout_ms: timeout.map(|span| span.0) }),
             keys: keys.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             semaphores: semaphores.iter().map(|(name, units)| (name.to_string(), *units)).collect(),
             resources: resources.0.iter().map(Into::into).collect(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orch_core::id::{JobId, Kind, LeaseId, WorkerId};
-use orch_core::liveness::{Progress, Registration};
+use orch_core::liveness::{MemberStep, Progress, Registration};
 use orch_core::record::FailureClass;
 use orch_core::resource::Offer;
 use orch_core::state::LeaseRequest;
@@ -143,10 +143,15 @@ impl TryFrom<v1::HeartbeatRequest> for HeartbeatReport {
         let last_receipt = last_receipt.and_then(|receipt| faults.take("last_receipt.chain", receipt.try_into()));
         let Some(worker) = worker else { return Err(faults) };
         let progress = |wire: v1::LeaseProgress| {
-            let v1::LeaseProgress { lease, fraction, note } = wire;
+            let step = match wire.step() {
+                v1::MemberStep::Unspecified => MemberStep::Coming,
+                v1::MemberStep::There => MemberStep::There,
+                v1::MemberStep::Finished => MemberStep::Finished,
+            };
+            let v1::LeaseProgress { lease, fraction, note, step: _ } = wire;
             // NaN would make every listing that shows it unequal to itself.
             let fraction = if fraction.is_finite() { fraction.min(1.0) } else { -1.0 };
-            (LeaseId::new(lease), Progress { fraction, note: clip(&note) })
+            (LeaseId::new(lease), Progress { fraction, note: clip(&note), step })
         };
         faults.or(Self { worker, leases: leases.into_iter().map(progress).collect(), last_receipt })
     }

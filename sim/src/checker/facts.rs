@@ -9,7 +9,7 @@ use orch_core::array::ArraySpec;
 use orch_core::digest::Digest;
 use orch_core::id::{ContractRef, ImportId, JobId, LeaseId, Seq, WorkerId};
 use orch_core::job::{JobSpec, Payload};
-use orch_core::record::{BatchJudged, CancelCause, CandidateAccepted, Event, Next, Origin, Record};
+use orch_core::record::{BatchJudged, CancelCause, CandidateAccepted, Event, GangMember, Next, Origin, Record};
 use orch_core::time::{Span, Timestamp};
 use orch_core::unique::Unique;
 use orch_ledger::Position;
@@ -33,6 +33,8 @@ pub(super) struct JobFact {
     ready_since: Option<Timestamp>,
     /// What it has of an array, if it is one.
     array: Option<ArrayFact>,
+    /// How many workers it needs at once.
+    workers: u32,
 }
 
 /// An array, as the records tell it.
@@ -65,11 +67,20 @@ pub(super) enum LeaseEnd {
 pub(super) struct LeaseFact {
     pub(super) job: JobId,
     pub(super) worker: WorkerId,
+    /// The other members, if it is a gang's.
+    pub(super) members: BTreeSet<WorkerId>,
     pub(super) contract: Option<ContractRef>,
     pub(super) expected: Option<u64>,
     pub(super) end: Option<(Seq, LeaseEnd)>,
     pub(super) batches: Vec<BatchFact>,
     distinct: BTreeSet<Seq>,
+}
+
+impl LeaseFact {
+    /// Whether it was granted to this worker, alone or with others.
+    pub(super) fn is_held_by(&self, worker: &WorkerId) -> bool {
+        self.worker == *worker || self.members.contains(worker)
+    }
 }
 
 /// A judged batch, as the records tell it.
@@ -144,7 +155,9 @@ impl Facts {
                 let ready_since = (!waits).then_some(*at);
                 let (unique, submitted_at) = (spec.unique, *at);
                 let array = spec.array.clone().map(|spec| ArrayFact { spec, made: BTreeMap::new() });
-                let fact = JobFact { key, payload, unique, submitted_at, ready_since, array, ..JobFact::default() };
+                let workers = spec.gang.map_or(1, |gang| gang.workers);
+                let fact =
+                    JobFact { key, payload, unique, submitted_at, ready_since, array, workers, ..JobFact::default() };
                 self.jobs.insert(JobId(*seq), fact);
             }
             Event::TaskMade { array, index } => self.task_made(*seq, *array, *index),
@@ -156,14 +169,16 @@ impl Facts {
                     job.ready_since = not_before.is_none().then_some(*at);
                 }
             }
-            Event::LeaseGranted { job, attempt, worker, contract, expected, variant: _, session: _ } => {
+            Event::LeaseGranted { job, attempt, worker, contract, expected, variant: _, session: _, members } => {
                 self.granted(LeaseId(*seq), *job, *attempt, worker, contract.as_ref(), *expected);
+                self.gang_granted(LeaseId(*seq), *job, worker, members);
             }
-            Event::LeaseReleased { job, lease } => {
+            Event::LeaseReleased { job, lease, reason: _ } => {
                 self.ended(*seq, *lease, *job, LeaseEnd::Released);
                 self.goes_on(*job, Next::Ready, *at);
             }
-            Event::LeaseExpired { job, lease, cause: _, next } => {
+            Event::LeaseExpired { job, lease, cause: _, next, worker } => {
+                self.of_gang(*seq, *lease, worker.as_ref());
                 self.ended(*seq, *lease, *job, LeaseEnd::Expired);
                 self.goes_on(*job, *next, *at);
             }
@@ -183,7 +198,9 @@ impl Facts {
                 exit_code: _,
                 needs: _,
                 avoid_worker: _,
+                worker,
             } => {
+                self.of_gang(*seq, *lease, worker.as_ref());
                 let finally = matches!(next, Next::Failed(_));
                 self.ended(*seq, *lease, *job, LeaseEnd::Failed { finally });
                 self.goes_on(*job, *next, *at);
@@ -244,6 +261,7 @@ impl Facts {
     fn task_made(&mut self, seq: Seq, id: JobId, index: i64) {
         let Some(job) = self.open_job(seq, id) else { return };
         job.ready_since = None;
+        let workers = job.workers;
         let mut payload: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(job.payload.as_str()).unwrap_or_default();
         let known = job.array.as_mut().and_then(|array| {
@@ -263,7 +281,7 @@ impl Facts {
             Some(None) => {}
         }
         let payload = Payload::from_value(&serde_json::Value::Object(payload));
-        self.jobs.insert(JobId(seq), JobFact { payload, ..JobFact::default() });
+        self.jobs.insert(JobId(seq), JobFact { payload, workers, ..JobFact::default() });
     }
 
     /// An array ends when each of its tasks has, and says how many ended how.
@@ -342,7 +360,32 @@ impl Facts {
         }
         let (worker, contract) = (worker.clone(), contract.cloned());
         let (end, batches, distinct) = (None, Vec::new(), BTreeSet::new());
-        self.leases.insert(lease, LeaseFact { job: id, worker, contract, expected, end, batches, distinct });
+        let members = BTreeSet::new();
+        self.leases.insert(lease, LeaseFact { job: id, worker, members, contract, expected, end, batches, distinct });
+    }
+
+    /// A gang is granted to as many different workers as it needs, all of them at once.
+    fn gang_granted(&mut self, lease: LeaseId, job: JobId, worker: &WorkerId, members: &[GangMember]) {
+        let needs = self.jobs.get(&job).map_or(1, |job| job.workers.max(1));
+        let others: BTreeSet<WorkerId> = members.iter().map(|member| member.worker.clone()).collect();
+        if others.len() != members.len() || others.contains(worker) || others.len() + 1 != needs as usize {
+            let message = format!("lease {lease} is {worker}'s and {others:?}'s, but job {job} needs {needs} workers");
+            self.violated(Rule::Gang, message);
+        }
+        if let Some(fact) = self.leases.get_mut(&lease) {
+            fact.members = others;
+        }
+    }
+
+    /// A record that says on which member a gang ended speaks of one that had it.
+    fn of_gang(&mut self, seq: Seq, lease: LeaseId, worker: Option<&WorkerId>) {
+        let Some((fact, worker)) = self.leases.get(&lease).zip(worker) else { return };
+        if fact.members.is_empty() || !fact.is_held_by(worker) {
+            self.violated(
+                Rule::Gang,
+                format!("record {seq} ends lease {lease} on {worker}, which was no member of it"),
+            );
+        }
     }
 
     /// The lease, if a record may still speak of it.

@@ -74,6 +74,8 @@ pub enum Rule {
     OneJobPerKey,
     /// No job is given up before it has waited as long as it may.
     QueueTime,
+    /// A gang is granted to as many different workers as it needs, all at once.
+    Gang,
 }
 
 impl Rule {
@@ -98,6 +100,7 @@ impl Rule {
             Self::Panic => "the engine does not panic",
             Self::OneJobPerKey => "one job per key",
             Self::QueueTime => "no job is given up early",
+            Self::Gang => "all members or none",
         }
     }
 }

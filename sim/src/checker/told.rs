@@ -45,12 +45,12 @@ pub(super) fn compare(facts: &mut Facts, told: &[Acknowledged]) {
                 }
             }
             Acknowledged::Ended { worker, lease, end, receipt } => {
-                grantee(facts, worker, *lease, "an end");
+                member(facts, worker, *lease, "an end");
                 ended(facts, *lease, *end, *receipt);
                 check_receipt(facts, *receipt);
             }
             Acknowledged::Released { worker, lease } => {
-                grantee(facts, worker, *lease, "a release");
+                member(facts, worker, *lease, "a release");
                 let end = facts.leases.get(lease).and_then(|fact| fact.end);
                 if !matches!(end, Some((_, LeaseEnd::Released))) {
                     facts.violated(
@@ -88,7 +88,7 @@ fn lost(facts: &mut Facts, fault: Option<String>) {
 fn granted(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, job: JobId) {
     let fault = match facts.leases.get(&lease) {
         None => Some(format!("lease {lease} was granted to {worker} and is not in the ledger")),
-        Some(fact) if fact.worker != *worker || fact.job != job => Some(format!(
+        Some(fact) if !fact.is_held_by(worker) || fact.job != job => Some(format!(
             "lease {lease} was granted to {worker} for job {job}; the ledger says {} and job {}",
             fact.worker, fact.job
         )),
@@ -100,7 +100,7 @@ fn granted(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, job: JobId) {
 /// A lease that its worker was told it lost has ended, by a record that was there by then.
 fn lease_lost(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, durable: Option<Seq>) {
     // Another worker's lease is no business of this one.
-    let Some(fact) = facts.leases.get(&lease).filter(|fact| fact.worker == *worker) else { return };
+    let Some(fact) = facts.leases.get(&lease).filter(|fact| fact.is_held_by(worker)) else { return };
     let ended = fact.end.map(|(seq, _)| seq);
     if ended.is_none_or(|ended| durable.is_some_and(|durable| ended > durable)) {
         let when = durable.map_or_else(String::new, |durable| format!(" when record {durable} was the last"));
@@ -119,6 +119,13 @@ fn grantee(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, what: &str) {
     if fact.worker != *worker {
         let message = format!("{what} of {worker} was taken under lease {lease}, which is {}'s", fact.worker);
         facts.violated(Rule::Grantee, message);
+    }
+}
+
+/// The same of what any member of a gang may do.
+fn member(facts: &mut Facts, worker: &WorkerId, lease: LeaseId, what: &str) {
+    if facts.leases.get(&lease).is_some_and(|fact| !fact.is_held_by(worker)) {
+        grantee(facts, worker, lease, what);
     }
 }
 

@@ -154,7 +154,7 @@ impl Run {
     /// One job, from its lease to resends after its end.
     fn job(&mut self, screen: &Screen, n: u64) -> Result<(), String> {
         let request = LeaseRequest::new(self.worker.clone(), Vec::new(), 1);
-        let LeaseAnswer::Granted { leases, .. } = self.ask(LeaseJobs { request, wait: Span(0), until: None })? else {
+        let LeaseAnswer::Granted { leases, .. } = self.ask(LeaseJobs::new(request, Span(0)))? else {
             return Err("the worker is not registered".to_owned());
         };
         let lease = leases.first().ok_or("there is no job")?.0.lease;

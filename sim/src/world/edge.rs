@@ -121,7 +121,7 @@ impl Edge {
             Call::Lease { worker, max, wait } => {
                 let name = worker.clone();
                 let request = LeaseRequest::new(worker, Vec::new(), max);
-                Awaited::Lease(name, self.hand_in(LeaseJobs { request, wait, until: None }))
+                Awaited::Lease(name, self.hand_in(LeaseJobs::new(request, wait)))
             }
             Call::Heartbeat { worker, leases, last_receipt } => {
                 let name = worker.clone();
@@ -245,7 +245,7 @@ impl Edge {
                         for (granted, context) in leases {
                             let (job, attempt, contract) = (granted.job, granted.attempt, context.contract.clone());
                             let payload = granted.payload.clone();
-                            let terms = LeaseTerms { job, attempt, worker: worker.clone(), contract, payload };
+                            let terms = LeaseTerms { job, attempt, workers: vec![worker.clone()], contract, payload };
                             self.terms.insert(granted.lease, Rc::new(Terms::new(&terms)));
                         }
                     }
@@ -263,7 +263,10 @@ impl Edge {
                     |answer: &HeartbeatAnswer, receipt| {
                         use orch_orchestrator::engine::commands::worker::LeaseStanding;
                         let standings = answer.iter().flat_map(|(standings, _)| standings);
-                        let gone = standings.filter(|(_, standing)| *standing != LeaseStanding::Extended);
+                        let gone = standings.filter(|(_, standing)| match standing {
+                            LeaseStanding::Lost | LeaseStanding::Cancel => true,
+                            LeaseStanding::Extended | LeaseStanding::Wait | LeaseStanding::Finish => false,
+                        });
                         lost(&worker, gone.map(|(lease, _)| *lease), receipt)
                     },
                     |answer, _| Answer::Beat(answer),

@@ -5,6 +5,7 @@
 
 use orch_core::array::{ArraySpec, Fields, Tasks};
 use orch_core::contract::ContractSpec;
+use orch_core::gang::GangSpec;
 use orch_core::id::QueueName;
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::policy::{LeasePatch, RetryPatch};
@@ -95,6 +96,10 @@ pub(crate) fn jobs(dice: &mut Dice, count: usize, batch: usize) -> Result<Submis
         if base % 6 == 1 {
             job.payload = Payload::from_value(&serde_json::json!({"count": want}));
             job.array = Some(array(base, want)?);
+        }
+        // And so are gangs: a few, because each keeps its workers until all of them have heard of its end.
+        if base % 20 == 3 {
+            job.gang = Some(GangSpec { workers: 2, timeout: Some(Span(3_000)) });
         }
         jobs.push(job);
     }

@@ -1,7 +1,8 @@
 //! A model of how long leases live, apart from the product's: no early expiry, no immortal lease.
 //!
 //! A lease lives its time to live from its grant, its last heartbeat, its worker's registration or the start of the
-//! orchestrator, in time during which the engine ran. The wall clock has no say.
+//! orchestrator, in time during which the engine ran. The wall clock has no say. Gangs are left out: each of their members has a
+//! time of its own.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +52,10 @@ impl LeaseTime {
     /// Takes a record of the batch that has just run.
     pub(crate) fn take(&mut self, record: &Record) -> Option<Violation> {
         let lease = match &record.event {
-            Event::LeaseGranted { .. } => {
-                self.renewed.insert(LeaseId(record.seq), Some(self.ran));
+            Event::LeaseGranted { members, .. } => {
+                if members.is_empty() {
+                    self.renewed.insert(LeaseId(record.seq), Some(self.ran));
+                }
                 return None;
             }
             Event::LeaseExpired { lease, cause: ExpiryCause::Ttl, .. } => {

@@ -68,10 +68,15 @@ impl World {
         self.process.engine.as_ref().is_some_and(|engine| engine.read_only().is_some())
     }
 
+    /// The open leases of which the model knows how long they live: not those of gangs, each of whose members has its own time.
+    fn held_by_one(&self) -> Vec<LeaseId> {
+        let leases = self.process.engine.iter().flat_map(|engine| engine.state().leases());
+        leases.filter(|(_, held)| !held.is_gang()).map(|(lease, _)| *lease).collect()
+    }
+
     /// Keeps the models in step with what the batch did.
     fn follow(&mut self, answers: &[Out], was_read_only: bool) {
-        let open: Vec<LeaseId> =
-            self.process.engine.iter().flat_map(|engine| engine.state().leases().keys().copied()).collect();
+        let open = self.held_by_one();
         let not_taken = answers.iter().any(|out| matches!(out.reply.answer, Answer::NotTaken(_)));
         if was_read_only || self.read_only() || not_taken {
             self.lease_time.lose_track(open.into_iter());
@@ -134,8 +139,7 @@ impl World {
         match self.process.start(self.now) {
             Started::Up(recovered) => {
                 self.trace.step(self.now, format_args!("the orchestrator is up: {recovered}"));
-                let engine = self.process.engine.iter();
-                let open: Vec<LeaseId> = engine.flat_map(|engine| engine.state().leases().keys().copied()).collect();
+                let open = self.held_by_one();
                 self.lease_time.restart(open.into_iter());
                 self.process.skip_records();
                 let now = self.now;
@@ -196,7 +200,7 @@ fn described(event: &Event) -> String {
     match event {
         Event::LeaseGranted { job, worker, attempt, .. } => format!("job {job} to {worker}, attempt {attempt}"),
         Event::LeaseExpired { job, lease, cause, .. } => format!("lease {lease} of job {job} expired: {cause:?}"),
-        Event::LeaseReleased { job, lease } => format!("lease {lease} of job {job} released"),
+        Event::LeaseReleased { job, lease, .. } => format!("lease {lease} of job {job} released"),
         Event::JobCompleted { job, lease } => format!("job {job} completed under lease {lease}"),
         Event::AttemptFailed { job, lease, class, .. } => format!("job {job} failed under lease {lease}: {class:?}"),
         Event::BatchJudged(judged) => format!("batch {} of {:?}", judged.number, judged.origin),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use orch_core::id::{LeaseId, WorkerId};
-use orch_core::liveness::{Order, Progress};
+use orch_core::liveness::{MemberStep, Order, Progress};
 use orch_core::receipt::Receipt;
 use orch_core::record::FailureClass;
 use orch_core::state::{Granted, ResultsRefusal};
@@ -166,7 +166,9 @@ impl SimWorker {
         }
         if now >= self.next_heartbeat && !asks(CallKind::Heartbeat) {
             self.next_heartbeat = now + HEARTBEAT;
-            let leases = held().map(|lease| (lease, Progress::default())).collect();
+            // Those that are no gang's do not look at it.
+            let there = Progress { step: MemberStep::There, ..Progress::default() };
+            let leases = held().map(|lease| (lease, there.clone())).collect();
             calls.push(Call::Heartbeat { worker: worker.clone(), leases, last_receipt: self.receipt });
         }
         let free = self.slots.saturating_sub(held().count());
@@ -215,7 +217,7 @@ impl SimWorker {
             Answer::Beat(Some((standings, _))) => {
                 for (lease, standing) in standings {
                     match standing {
-                        LeaseStanding::Extended => {}
+                        LeaseStanding::Extended | LeaseStanding::Wait | LeaseStanding::Finish => {}
                         LeaseStanding::Lost => self.lost(lease, dice),
                         LeaseStanding::Cancel => drop(self.work.remove(&lease)),
                     }
@@ -296,7 +298,9 @@ impl SimWorker {
 impl Work {
     /// Decides what a lease will come to. The candidates are a function of the job; the rest is chance.
     fn plan(granted: &Granted, now: u64, calm: bool, dice: &mut Dice) -> Self {
-        let all = candidates(granted, dice);
+        // Of a gang only the first member delivers, and completes the job: the others work until they hear that they may not.
+        let is_other = granted.place.as_ref().is_some_and(|place| place.rank > 0);
+        let all = if is_other { Vec::new() } else { candidates(granted, dice) };
         let pace = if calm { 60 } else { dice.between(20, 2_500) };
         let mut batches: Vec<Batch> = Vec::new();
         let mut rest = &all[..];
@@ -318,7 +322,10 @@ impl Work {
             }
             _ => PlannedEnd::Complete,
         };
-        let end_at = ready_at + dice.between(1, pace);
+        let end_at = match end {
+            PlannedEnd::Complete if is_other => u64::MAX,
+            PlannedEnd::Complete | PlannedEnd::Fail(_) | PlannedEnd::Release => ready_at + dice.between(1, pace),
+        };
         Self { batches, end, end_at, end_next: end_at, lost: false }
     }
 

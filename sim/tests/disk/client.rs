@@ -144,7 +144,7 @@ impl Client {
             }
             if self.held.len() < 3 {
                 let request = LeaseRequest::new(self.worker.clone(), Vec::new(), 2);
-                let begun = out.ask(LeaseJobs { request, wait: Span(0), until: None });
+                let begun = out.ask(LeaseJobs::new(request, Span(0)));
                 out.asked.push(Asked::Lease(begun));
             }
         } else {

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::manifests::{VALUES, job, queue};
-use crate::support::process::is_gone;
-use crate::support::{Cluster, Process, records, until};
+use crate::support::{Cluster, Process, is_gone, records, until};
 
 /// The ids of one line each.
 fn ids(text: &str) -> Vec<u64> {

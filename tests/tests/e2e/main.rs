@@ -8,6 +8,7 @@ mod crash;
 mod duplicates;
 mod examples;
 mod full_disk;
+mod gangs;
 mod import;
 mod jobs;
 mod local_run;

@@ -4,6 +4,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use orch_proto::v1;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,12 @@ pub(crate) async fn run(config: &ProcessConfig, job: &Assignment, output: Output
     if let Some(task) = job.task {
         vars.push(("ORCH_ARRAY_JOB_ID", task.array.to_string()));
         vars.push(("ORCH_ARRAY_TASK_ID", task.index.to_string()));
+    }
+    if let Some(v1::GangPlace { rank, members, hosts }) = &job.gang {
+        vars.push(("ORCH_GANG_RANK", rank.to_string()));
+        vars.push(("ORCH_GANG_SIZE", members.len().to_string()));
+        vars.push(("ORCH_GANG_MEMBERS", members.join(",")));
+        vars.push(("ORCH_GANG_HOSTS", hosts.join(",")));
     }
     let (mut group, Pipes { stdin, stdout, stderr }) = match Group::spawn(config, &vars, &job.vars) {
         Ok(spawned) => spawned,

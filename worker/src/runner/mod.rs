@@ -74,21 +74,32 @@ pub(crate) struct Output {
     portions: mpsc::Sender<Vec<Bytes>>,
     held: Arc<Held>,
     log: JobLog,
+    /// Of a gang only the first member's candidates are the job's.
+    rank: u32,
 }
 
 impl Output {
-    pub(crate) fn new(portions: mpsc::Sender<Vec<Bytes>>, held: Arc<Held>, log: JobLog) -> Self {
-        Self { portions, held, log }
+    pub(crate) fn new(portions: mpsc::Sender<Vec<Bytes>>, held: Arc<Held>, log: JobLog, rank: u32) -> Self {
+        Self { portions, held, log, rank }
     }
 
-    /// Hands candidates over, in order; waits while too many are kept. False: nobody wants them any more.
+    /// Hands candidates over, in order; waits while too many are kept. False: nobody wants them any more. Those of a gang's
+    /// other members go to the log.
     pub(crate) async fn candidates(&self, portion: Vec<Bytes>) -> bool {
-        portion.is_empty() || self.portions.send(portion).await.is_ok()
+        self.is_logged(&portion) || self.portions.send(portion).await.is_ok()
     }
 
     /// The same from a thread that may block.
     pub(crate) fn candidates_blocking(&self, portion: Vec<Bytes>) -> bool {
-        portion.is_empty() || self.portions.blocking_send(portion).is_ok()
+        self.is_logged(&portion) || self.portions.blocking_send(portion).is_ok()
+    }
+
+    /// Whether there is nothing to hand over, or it went to the log.
+    fn is_logged(&self, portion: &[Bytes]) -> bool {
+        if self.rank > 0 {
+            portion.iter().for_each(|line| self.log.write(&[line, &b"\n"[..]].concat()));
+        }
+        portion.is_empty() || self.rank > 0
     }
 
     /// Notes how far the job is: a fraction between 0 and 1, negative if unknown.

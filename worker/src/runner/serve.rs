@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use orch_proto::v1;
 use prost::bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -53,6 +54,16 @@ struct JobLine<'a> {
     payload: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gang: Option<GangLine<'a>>,
+}
+
+/// Which member of a gang the process is, and who the others are, by rank.
+#[derive(Serialize)]
+struct GangLine<'a> {
+    rank: u32,
+    members: &'a [String],
+    hosts: &'a [String],
 }
 
 /// How a process answered a job.
@@ -209,6 +220,11 @@ impl Process {
             kind: &job.kind_text,
             payload,
             traceparent: job.trace.map(|trace| trace.run.to_string()),
+            gang: job.gang.as_ref().map(|v1::GangPlace { rank, members, hosts }| GangLine {
+                rank: *rank,
+                members,
+                hosts,
+            }),
         };
         // Numbers, strings and raw JSON are always JSON.
         let mut text = serde_json::to_vec(&line).unwrap_or_default();

@@ -169,6 +169,7 @@ impl Drop for Server {
 pub fn lease(number: u64, kind: &str, payload: &str) -> v1::Lease {
     v1::Lease {
         task: None,
+        gang: None,
         lease: number,
         job: number + 1000,
         attempt: 1,
@@ -337,7 +338,7 @@ impl WorkerService for Service {
         let response = self.with(|state| {
             state.heartbeats += 1;
             let mut standings = Vec::new();
-            for v1::LeaseProgress { lease, fraction, note } in leases {
+            for v1::LeaseProgress { lease, fraction, note, step: _ } in leases {
                 state.progress.insert(lease, (fraction, note));
                 let order = match state.lease_orders.get(&lease) {
                     Some(order) => *order,

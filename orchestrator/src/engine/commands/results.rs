@@ -25,8 +25,8 @@ pub struct LeaseTerms {
     pub job: JobId,
     /// The how-manieth lease of the job.
     pub attempt: u32,
-    /// The grantee.
-    pub worker: WorkerId,
+    /// The grantee; of a gang each of its members.
+    pub workers: Vec<WorkerId>,
     /// The contract; None: every candidate is rejected.
     pub contract: Option<Arc<Contract>>,
     /// The job's payload, to which the contract's bounds may refer.
@@ -43,14 +43,15 @@ impl Command for DescribeLease {
             return Step::Answer(None);
         }
         // The grant's record has it all, also for a resend after the end.
-        let Ok(Record { event: Event::LeaseGranted { job, attempt, worker, contract, .. }, .. }) =
+        let Ok(Record { event: Event::LeaseGranted { job, attempt, worker, contract, members, .. }, .. }) =
             engine.ledger.read(self.lease.0)
         else {
             return Step::Answer(None);
         };
         let registered = contract.and_then(|reference| engine.state.contracts().get(&reference));
         let contract = registered.and_then(|registered| registered.contract.clone());
-        Step::Answer(Some(LeaseTerms { job, attempt, worker, contract, payload: engine.payload(job) }))
+        let workers = std::iter::once(worker).chain(members.into_iter().map(|member| member.worker)).collect();
+        Step::Answer(Some(LeaseTerms { job, attempt, workers, contract, payload: engine.payload(job) }))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Registration, leases and heartbeats.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use orch_core::contract::Contract;
@@ -12,6 +11,7 @@ use orch_core::resource::{Offer, Requirements};
 use orch_core::state::{Granted, LeaseBounds, LeaseRequest, Outcome};
 use orch_core::time::{Now, Span, Tick};
 
+use crate::engine::gangs::Parked;
 use crate::engine::sessions::NameTaken;
 use crate::engine::{Command, Engine, Step, WorkerRegistration};
 
@@ -70,6 +70,7 @@ impl Command for RegisterWorker {
             let (worker, seq) = (self.worker.clone(), receipt.seq.0);
             return Step::Answer(Err(RegisterRefusal::RolledBack { worker, seq }));
         }
+        engine.forget_asking(&self.worker);
         engine.liveness.register(self.worker.clone(), self.registration.clone(), now);
         let held: Vec<LeaseId> = engine.liveness.held_by(&self.worker).collect();
         for lease in held {
@@ -78,13 +79,12 @@ impl Command for RegisterWorker {
             }
             let age = engine.state.leases().get(&lease).map(|held| now.wall.since(held.granted_at));
             if age.is_some_and(|age| age < self.uptime) {
-                let decision = engine.state.release(&self.worker, &[lease]);
-                engine.record(decision, now);
+                engine.take_back(&self.worker, &[lease], now);
             } else {
-                engine.end_lease(lease, ExpiryCause::WorkerLostIt, now);
+                engine.end_lease(lease, Some(&self.worker), ExpiryCause::WorkerLostIt, now);
             }
         }
-        let is_theirs = |lease: &LeaseId| engine.state.leases().get(lease).is_some_and(|h| h.worker == self.worker);
+        let is_theirs = |lease: &LeaseId| engine.state.leases().get(lease).is_some_and(|h| h.is_held_by(&self.worker));
         let lost: Vec<LeaseId> = self.leases.iter().copied().filter(|lease| !is_theirs(lease)).collect();
         for lease in self.leases.iter().filter(|lease| !lost.contains(lease)) {
             engine.liveness.extend(*lease, &self.worker, Progress::default(), now.tick);
@@ -101,6 +101,15 @@ pub struct LeaseJobs {
     pub wait: Span,
     /// Set when it first runs.
     pub until: Option<Tick>,
+    /// Tells whether this call still waits.
+    pub parked: Parked,
+}
+
+impl LeaseJobs {
+    /// Asks for this, and waits for so long if there is nothing to do.
+    pub fn new(request: LeaseRequest, wait: Span) -> Self {
+        Self { request, wait, until: None, parked: Parked::default() }
+    }
 }
 
 /// What a worker that asked for jobs gets.
@@ -128,6 +137,8 @@ pub struct LeaseContext {
     pub name: String,
     /// The contract, ready to judge.
     pub contract: Option<Arc<Contract>>,
+    /// Where each member of a gang is reached, by rank.
+    pub hosts: Vec<String>,
 }
 
 impl Command for LeaseJobs {
@@ -153,14 +164,19 @@ impl LeaseJobs {
             self.request.offer.labels.clone_from(&known.registration.labels);
         }
         engine.asking.remove(worker);
+        engine.gathering.let_go(worker);
         let granted = match order {
-            Order::Run => engine.grant(&mut self.request, bounds, now),
+            // What it was granted as a member of a gang, while it waited, comes first.
+            Order::Run => match engine.tell(worker) {
+                told if told.is_empty() => engine.grant(&mut self.request, bounds, now),
+                told => told,
+            },
             Order::Drain | Order::Terminate => return Step::Answer(LeaseAnswer::Granted { leases: Vec::new(), order }),
         };
         let until = *self.until.get_or_insert(now.tick.plus(self.wait));
         let called_back = engine.called_back.remove(&self.request.worker);
         if granted.is_empty() && until > now.tick && !called_back {
-            engine.asking.insert(self.request.worker.clone(), self.request.clone());
+            engine.waits(&self.request, bounds, &self.parked);
             return Step::Wait(until);
         }
         Step::Answer(LeaseAnswer::Granted { leases: granted, order })
@@ -212,39 +228,8 @@ impl Engine {
         let other = |rival: &&LeaseRequest| {
             rival.worker != request.worker && rival.kinds.iter().any(|kind| request.kinds.contains(kind))
         };
-        let others = self.asking.values().filter(other);
+        let others = self.asking.values().map(|asking| &asking.request).filter(other);
         others.map(|rival| (rival.worker.clone(), rival.offer.clone())).collect()
-    }
-
-    fn grant_of(&mut self, request: &mut LeaseRequest, bounds: &LeaseBounds, now: Now) -> Vec<(Granted, LeaseContext)> {
-        let mut names = HashMap::new();
-        let mut granted = Vec::new();
-        // One at a time: what each takes of a limit, and of its queue's share, counts for the next.
-        for _ in 0..request.max {
-            let ledger = &self.ledger;
-            let decision = self.state.lease_within(request, bounds, &mut |job| {
-                let spec = crate::engine::spec(ledger, job);
-                names.extend(spec.name.map(|name| (job, name)));
-                spec.payload
-            });
-            if decision.events.is_empty() {
-                break;
-            }
-            if let Some(lease) = self.record(decision, now) {
-                request.offer.pools.take(&lease.variant);
-                granted.push(lease);
-            }
-        }
-        let context = |granted: &Granted| {
-            let (queue, kind, _) = self.state.lane(self.state.job(granted.job)?);
-            let registered = granted.contract.as_ref().and_then(|reference| self.state.contracts().get(reference));
-            let contract = registered.and_then(|registered| registered.contract.clone());
-            // A task has its array's name, which was read when it was made.
-            let array = granted.task.map(|task| task.array);
-            let name = names.get(&granted.job).or_else(|| names.get(&array?)).cloned().unwrap_or_default();
-            Some(LeaseContext { queue: queue.clone(), kind: kind.clone(), name, contract })
-        };
-        granted.into_iter().filter_map(|granted| context(&granted).map(|context| (granted, context))).collect()
     }
 
     /// Whether this ledger gave the receipt: it has the record, and, as far back as links are remembered, under this
@@ -274,6 +259,10 @@ pub enum LeaseStanding {
     Lost,
     /// Its job was cancelled.
     Cancel,
+    /// A gang's: still its; not all members are there.
+    Wait,
+    /// A gang's: still its; every other member has finished.
+    Finish,
 }
 
 /// The answer to a heartbeat; None: the worker is unknown and should register.
@@ -295,13 +284,24 @@ impl Command for Heartbeat {
         let Some(order) = engine.liveness.seen(&self.worker, now) else { return Step::Answer(None) };
         let mut standings = Vec::with_capacity(self.leases.len());
         for (lease, progress) in &self.leases {
-            let standing = match engine.state.ended(*lease).map(|ended| &ended.outcome) {
+            let ended = engine.state.ended(*lease);
+            let standing = match ended.map(|ended| &ended.outcome) {
                 Some(Outcome::Cancelled) => LeaseStanding::Cancel,
+                // Another member of its gang ended it.
+                Some(Outcome::Completed | Outcome::Failed { .. })
+                    if ended.is_some_and(|ended| !ended.was_ended_by(&self.worker)) =>
+                {
+                    LeaseStanding::Lost
+                }
                 // The worker has not heard yet that its job has ended: its resend will tell it.
                 Some(Outcome::Completed | Outcome::Failed { .. }) => LeaseStanding::Extended,
                 Some(Outcome::Released | Outcome::Expired) => LeaseStanding::Lost,
                 None if engine.liveness.extend(*lease, &self.worker, progress.clone(), now.tick) => {
-                    LeaseStanding::Extended
+                    match (engine.liveness.is_complete(*lease), engine.liveness.is_finished(*lease)) {
+                        (false, _) => LeaseStanding::Wait,
+                        (true, true) => LeaseStanding::Finish,
+                        (true, false) => LeaseStanding::Extended,
+                    }
                 }
                 None => LeaseStanding::Lost,
             };
@@ -327,8 +327,7 @@ impl Engine {
             .filter(|lease| !listed.iter().any(|(known, _)| known == lease) && old(lease))
             .collect();
         if !unknown.is_empty() {
-            let decision = self.state.release(worker, &unknown);
-            self.record(decision, now);
+            self.take_back(worker, &unknown, now);
         }
     }
 }
@@ -368,7 +367,7 @@ impl Command for DeregisterWorker {
         let decision = engine.state.release(&self.worker, &leases);
         engine.record(decision, now);
         engine.forget_worker(&self.worker);
-        engine.asking.remove(&self.worker);
+        engine.forget_asking(&self.worker);
         engine.called_back.remove(&self.worker);
         Step::Answer(())
     }

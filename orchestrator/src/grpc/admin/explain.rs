@@ -22,7 +22,8 @@ impl Admin {
         let look = self.handle.query(move |engine, now| {
             let job = engine.state().job(id).filter(|job| within.contain(engine.state().lane(job).0))?;
             let state = job.state.open_state();
-            let why = explain::job(engine.state(), engine.liveness(), id, now)?;
+            let mut why = explain::job(engine.state(), engine.liveness(), id, now)?;
+            why.extend(explain::gathers(engine.state(), engine.gathering(), id, now));
             Some((v1::JobState::from(JobPhase::from(state)), why))
         });
         if let Some((state, why)) = look.await.map_err(refused)? {

@@ -53,7 +53,12 @@ impl Admin {
         let volatile = self.handle.query(move |engine, now| {
             let progress = lease.and_then(|lease| {
                 let (progress, _) = engine.liveness().progress(lease, now.tick)?;
-                Some(v1::LeaseProgress { lease: lease.get(), fraction: progress.fraction, note: progress.note.clone() })
+                Some(v1::LeaseProgress {
+                    lease: lease.get(),
+                    fraction: progress.fraction,
+                    note: progress.note.clone(),
+                    step: 0,
+                })
             });
             (progress, engine.state().waits_until(job))
         });

@@ -184,8 +184,11 @@ fn worker_statuses(engine: &Engine, only: Option<&WorkerId>, within: &Queues, no
     let mut held: BTreeMap<&WorkerId, Vec<v1::HeldLease>> = BTreeMap::new();
     for (lease, by) in state.leases() {
         let queue = state.job(by.job).map(|job| state.lane(job).0);
-        if only.is_none_or(|only| *only == by.worker) && queue.is_none_or(|queue| within.contain(queue)) {
-            held.entry(&by.worker).or_default().push(held_lease(engine, *lease, now));
+        if queue.is_some_and(|queue| !within.contain(queue)) {
+            continue;
+        }
+        for worker in by.workers().filter(|worker| only.is_none_or(|only| only == *worker)) {
+            held.entry(worker).or_default().push(held_lease(engine, *lease, now));
         }
     }
     let offer = |id: &WorkerId| explain::offer(state, liveness, id, now).unwrap_or_default();

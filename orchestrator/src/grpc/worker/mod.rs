@@ -107,11 +107,12 @@ impl Workers {
 
     /// A grant as its worker hears of it; what its results will need is kept at hand.
     fn remember(&self, worker: &WorkerId, granted: Granted, context: LeaseContext) -> v1::Lease {
-        let LeaseContext { queue, kind, name, contract } = context;
-        let terms = Terms::new(worker.clone(), granted.job, granted.attempt, contract, &granted.payload);
+        let LeaseContext { queue, kind, name, contract, hosts } = context;
+        let workers = granted.place.as_ref().map_or_else(|| vec![worker.clone()], |place| place.members.clone());
+        let terms = Terms::new(workers, granted.job, granted.attempt, contract, &granted.payload);
         self.terms.insert(granted.lease, Arc::new(terms));
         let traceparent = self.traceparent(&granted);
-        convert::lease(granted, &queue, &kind, name, traceparent)
+        convert::lease(granted, &queue, &kind, name, traceparent, hosts)
     }
 }
 
@@ -221,7 +222,7 @@ impl WorkerService for Workers {
             return Ok(Response::new(v1::LeaseJobResponse::default()));
         }
         let bounds = LeaseBounds { queues: caller.queues(), session: who.as_ref().and_then(|who| who.proved) };
-        let command = LeaseJobsWithin { command: LeaseJobs { request, wait, until: None }, bounds };
+        let command = LeaseJobsWithin { command: LeaseJobs::new(request, wait), bounds };
         let replied = self.handle.call_and_wait(Bound { who, command }).await.map_err(refused)?;
         match replied.answer.or_else(|not_bound| not_bound_or(&caller, not_bound, LeaseAnswer::Unregistered))? {
             LeaseAnswer::Unregistered => Ok(Response::new(v1::LeaseJobResponse {
@@ -255,6 +256,8 @@ impl WorkerService for Workers {
                 LeaseStanding::Extended => v1::LeaseOrder::Extended,
                 LeaseStanding::Lost => v1::LeaseOrder::Lost,
                 LeaseStanding::Cancel => v1::LeaseOrder::Cancel,
+                LeaseStanding::Wait => v1::LeaseOrder::Wait,
+                LeaseStanding::Finish => v1::LeaseOrder::Finish,
             };
             v1::LeaseStanding { lease: lease.get(), order: order.into() }
         };
@@ -307,7 +310,7 @@ impl WorkerService for Workers {
             let length = text.len() as u64;
             let terms = self.terms.get(&self.handle, lease).await.map_err(refused)?;
             let kept = match terms {
-                Some(terms) if Some(&terms.worker) == sender.as_ref() => {
+                Some(terms) if sender.as_ref().is_some_and(|sender| terms.workers.contains(sender)) => {
                     // A log that cannot be written is lost; the job is not.
                     self.logs.append(terms.job, terms.attempt, text).await.map_or(0, |appended| appended.kept)
                 }

@@ -13,8 +13,8 @@ use crate::engine::{CallError, Handle};
 
 /// Whose a lease is, and what judges its candidates.
 pub struct Terms {
-    /// The grantee.
-    pub worker: WorkerId,
+    /// The grantee; of a gang each of its members.
+    pub workers: Vec<WorkerId>,
     /// The job.
     pub job: JobId,
     /// The how-manieth lease of the job.
@@ -24,13 +24,19 @@ pub struct Terms {
 
 impl Terms {
     /// The terms of a lease.
-    pub fn new(worker: WorkerId, job: JobId, attempt: u32, contract: Option<Arc<Contract>>, payload: &Payload) -> Self {
+    pub fn new(
+        workers: Vec<WorkerId>,
+        job: JobId,
+        attempt: u32,
+        contract: Option<Arc<Contract>>,
+        payload: &Payload,
+    ) -> Self {
         let unjudged = |message: String| Rejection { rule: Rule::NoContract, message };
         let screen = match contract {
             None => Err(unjudged("the job's queue has no contract, so nothing can be accepted".to_owned())),
             Some(contract) => contract.bind(payload).map_err(|error| unjudged(error.to_string())),
         };
-        Self { worker, job, attempt, screen }
+        Self { workers, job, attempt, screen }
     }
 
     /// What screening says of a candidate.
@@ -66,8 +72,8 @@ impl TermsCache {
             return Ok(kept);
         }
         let described = handle.call_in_turn(DescribeLease { lease }).await?.answer;
-        let Some(LeaseTerms { job, attempt, worker, contract, payload }) = described else { return Ok(None) };
-        let terms = Arc::new(Terms::new(worker, job, attempt, contract, &payload));
+        let Some(LeaseTerms { job, attempt, workers, contract, payload }) = described else { return Ok(None) };
+        let terms = Arc::new(Terms::new(workers, job, attempt, contract, &payload));
         self.insert(lease, Arc::clone(&terms));
         Ok(Some(terms))
     }

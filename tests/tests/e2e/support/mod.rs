@@ -13,7 +13,7 @@ pub mod zeros;
 use std::time::{Duration, Instant};
 
 pub use cluster::{Cluster, Options, Worker};
-pub use process::{Process, orchctl, run};
+pub use process::{Process, is_gone, orchctl, run};
 
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
