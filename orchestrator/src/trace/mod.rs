@@ -6,16 +6,15 @@
 
 mod fold;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use orch_core::id::Seq;
-use orch_telemetry::Exporter;
+use orch_ledger::reader::{self, FollowError};
+use orch_telemetry::{Exporter, Span};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-use crate::index::{LedgerSource, Source};
 
 pub use fold::Fold;
 
@@ -36,7 +35,8 @@ impl Tracer {
     /// Follows the ledger in `data` behind `after`, which `fold` has seen.
     pub fn start(data: &Path, fold: Fold, after: Seq, durable: watch::Receiver<Seq>, exporter: Exporter) -> Self {
         let stop = CancellationToken::new();
-        let follow = Follow { source: LedgerSource::new(data), fold, after, durable, exporter: exporter.clone() };
+        let lines = reader::Follower::new(data, after.next());
+        let follow = Follow { data: data.to_owned(), lines, fold, durable, exporter: exporter.clone() };
         let work = tokio::spawn(follow.run(stop.clone()));
         Self { work, stop, exporter }
     }
@@ -58,37 +58,62 @@ impl Tracer {
 }
 
 struct Follow {
-    source: LedgerSource,
+    data: PathBuf,
+    lines: reader::Follower,
     fold: Fold,
-    after: Seq,
     durable: watch::Receiver<Seq>,
     exporter: Exporter,
 }
 
+/// How many bytes of lines are read at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// Most records of a ledger are these. No span tells of them one by one, so they are not even parsed.
+const PASSED_OVER: &str = "candidate_accepted";
+
 impl Follow {
+    /// The spans that end with the next records, up to `until` or to where the files cannot be read.
+    fn read(&mut self, until: Seq) -> (Vec<Span>, Result<(), FollowError>) {
+        let (mut spans, mut bytes) = (Vec::new(), 0);
+        while bytes < READ_BYTES {
+            let line = match self.lines.next_line(until) {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    // From the directory again: the segment may have been closed, the error may have gone away.
+                    self.lines = reader::Follower::new(&self.data, self.lines.next_seq());
+                    return (spans, Err(error));
+                }
+            };
+            bytes += line.raw().len();
+            if line.event_name() == PASSED_OVER {
+                continue;
+            }
+            match line.record() {
+                Ok(record) => spans.extend(self.fold.take(&record)),
+                // The engine wrote it, and its checksum is right: another look would find the same.
+                Err(error) => tracing::error!(seq = %line.seq, %error, "a record that the tracer cannot read"),
+            }
+        }
+        (spans, Ok(()))
+    }
+
     async fn run(mut self, stop: CancellationToken) {
         loop {
             let last = stop.is_cancelled();
             let until = *self.durable.borrow_and_update();
-            while self.after < until {
+            while self.lines.next_seq() <= until {
                 // Reading files blocks.
                 let read = tokio::task::spawn_blocking(move || {
-                    let read = self.source.read(self.after, until);
+                    let read = self.read(until);
                     (self, read)
                 });
-                let Ok((this, read)) = read.await else { return };
+                let Ok((this, (spans, read))) = read.await else { return };
                 self = this;
-                match read {
-                    Ok(read) => {
-                        for read in read {
-                            self.after = read.record.seq;
-                            self.fold.take(&read.record).into_iter().for_each(|span| self.exporter.send(span));
-                        }
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "the tracer reads again later");
-                        break;
-                    }
+                spans.into_iter().for_each(|span| self.exporter.send(span));
+                if let Err(error) = read {
+                    tracing::debug!(%error, "the tracer reads again later");
+                    break;
                 }
             }
             if last {
