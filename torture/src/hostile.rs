@@ -67,7 +67,7 @@ pub async fn run(
     tell(&mut report, "quiet", &quiet, None);
 
     progress.say(format_args!("rapid resets"));
-    let resets = hostile.run(attack::resets(dial.clone(), options.time));
+    let resets = hostile.run(attack::resets(dial.clone(), options.time, PATIENCE));
     let (attacked, probed) = Probe::start(&dial).await?.after(resets).await?;
     let Attacked { made, cut } = attacked?;
     report.fact("calls made and taken back at once", made);

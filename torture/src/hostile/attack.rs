@@ -23,18 +23,21 @@ pub struct Attacked {
 /// Connections from which calls are taken back.
 const RESETTING: usize = 4;
 
-/// Makes calls and takes them back at once, over a few connections that are made again whenever they are cut.
-pub async fn resets(dial: Dial, time: Duration) -> Attacked {
-    let end = Instant::now() + time;
+/// Makes calls and takes them back at once, over a few connections that are made again whenever they are cut: for `time`, and
+/// then until one was cut, or `patience` is over.
+pub async fn resets(dial: Dial, time: Duration, patience: Duration) -> Attacked {
+    let began = Instant::now();
+    let lasts = Arc::new(Lasts { end: began + time, last: began + time + patience, cut: AtomicU64::new(0) });
     let mut attackers = JoinSet::new();
     for _ in 0..RESETTING {
-        let dial = dial.clone();
+        let (dial, lasts) = (dial.clone(), Arc::clone(&lasts));
         attackers.spawn(async move {
             let mut attacked = Attacked::default();
-            while Instant::now() < end {
-                let (made, cut) = reset_until_cut(&dial, end).await;
+            while lasts.go_on() {
+                let (made, cut) = reset_until_cut(&dial, &lasts).await;
                 attacked.made += made;
                 attacked.cut += u64::from(cut);
+                lasts.cut.fetch_add(u64::from(cut), Ordering::Relaxed);
             }
             attacked
         });
@@ -42,15 +45,30 @@ pub async fn resets(dial: Dial, time: Duration) -> Attacked {
     sum(attackers).await
 }
 
+/// How long calls are taken back.
+struct Lasts {
+    end: Instant,
+    last: Instant,
+    /// Connections that were cut so far.
+    cut: AtomicU64,
+}
+
+impl Lasts {
+    fn go_on(&self) -> bool {
+        let now = Instant::now();
+        now < self.end || (now < self.last && self.cut.load(Ordering::Relaxed) == 0)
+    }
+}
+
 /// One connection: how many calls were taken back, and whether the server put an end to that.
-async fn reset_until_cut(dial: &Dial, end: Instant) -> (u64, bool) {
+async fn reset_until_cut(dial: &Dial, lasts: &Lasts) -> (u64, bool) {
     let Ok(stream) = dial.stream().await else { return (0, false) };
     let Ok((client, connection)) = h2::client::handshake(stream).await else { return (0, false) };
     let driver = tokio::spawn(connection);
     let (mut client, mut made) = (client, 0);
-    while Instant::now() < end {
-        // A server that does not read any more takes no more calls, and holds us.
-        let ready = tokio::time::timeout_at(end.into(), client.ready()).await;
+    while lasts.go_on() {
+        // A server that does not read any more takes no more calls, and holds us until it cuts the connection.
+        let ready = tokio::time::timeout_at(lasts.last.into(), client.ready()).await;
         let Ok(Ok(mut ready)) = ready else {
             driver.abort();
             return (made, true);
