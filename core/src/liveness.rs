@@ -93,12 +93,12 @@ struct Watch {
     timeout: Option<Tick>,
     progress: Progress,
     /// What else there is to know of a gang; None: one worker has it.
-    crew: Option<Box<Crew>>,
+    members: Option<Box<Members>>,
 }
 
 /// The members of a gang.
 #[derive(Clone, Debug)]
-struct Crew {
+struct Members {
     /// All of them, each with its own time to live: the lease's is that of the first to be overdue.
     deadlines: BTreeMap<WorkerId, Tick>,
     /// Those that have not said yet that they are there.
@@ -109,7 +109,7 @@ struct Crew {
     start_by: Option<Tick>,
 }
 
-impl Crew {
+impl Members {
     fn deadline(&self) -> Tick {
         let start_by = self.start_by.filter(|_| !self.missing.is_empty());
         self.deadlines.values().copied().chain(start_by).min().unwrap_or_default()
@@ -233,7 +233,7 @@ impl<H> Liveness<H> {
         self.held.entry(worker.clone()).or_default().insert(lease);
         self.watches.insert(
             lease,
-            Watch { worker, since: clock, ttl, deadline, timeout, progress: Progress::default(), crew: None },
+            Watch { worker, since: clock, ttl, deadline, timeout, progress: Progress::default(), members: None },
         );
     }
 
@@ -248,14 +248,14 @@ impl<H> Liveness<H> {
         }
         let deadlines = members.iter().map(|member| (member.clone(), watch.deadline)).collect();
         let start_by = fresh.then_some(watch.deadline);
-        watch.crew = Some(Box::new(Crew { deadlines, missing: members, at_work, start_by }));
+        watch.members = Some(Box::new(Members { deadlines, missing: members, at_work, start_by }));
     }
 
     /// Stops watching a lease that has ended.
     pub fn unwatch(&mut self, lease: LeaseId) {
         let Some(watch) = self.watches.remove(&lease) else { return };
         self.due.remove(&(first(watch.deadline, watch.timeout), lease));
-        let members = watch.crew.iter().flat_map(|crew| crew.deadlines.keys());
+        let members = watch.members.iter().flat_map(|members| members.deadlines.keys());
         for worker in members.chain([&watch.worker]) {
             if let Some(held) = self.held.get_mut(worker) {
                 held.remove(&lease);
@@ -272,21 +272,21 @@ impl<H> Liveness<H> {
         let Some(watch) = self.watches.get_mut(&lease) else { return false };
         let is_first = watch.worker == *worker;
         let deadline = clock.plus(watch.ttl);
-        let deadline = match &mut watch.crew {
+        let deadline = match &mut watch.members {
             None if is_first => deadline,
             None => return false,
-            Some(crew) => {
-                let Some(own) = crew.deadlines.get_mut(worker) else { return false };
+            Some(members) => {
+                let Some(own) = members.deadlines.get_mut(worker) else { return false };
                 *own = deadline;
                 match progress.step {
                     MemberStep::Coming => {}
-                    MemberStep::There => drop(crew.missing.remove(worker)),
+                    MemberStep::There => drop(members.missing.remove(worker)),
                     MemberStep::Finished => {
-                        crew.missing.remove(worker);
-                        crew.at_work.remove(worker);
+                        members.missing.remove(worker);
+                        members.at_work.remove(worker);
                     }
                 }
-                crew.deadline()
+                members.deadline()
             }
         };
         self.due.remove(&(first(watch.deadline, watch.timeout), lease));
@@ -300,30 +300,30 @@ impl<H> Liveness<H> {
 
     /// Whether a lease is one worker's, or every member of the gang is there.
     pub fn is_complete(&self, lease: LeaseId) -> bool {
-        self.crew(lease).is_none_or(|crew| crew.missing.is_empty())
+        self.members(lease).is_none_or(|members| members.missing.is_empty())
     }
 
     /// Whether a lease is a gang's of which every member but the first has finished.
     pub fn is_finished(&self, lease: LeaseId) -> bool {
-        self.crew(lease).is_some_and(|crew| crew.at_work.is_empty())
+        self.members(lease).is_some_and(|members| members.at_work.is_empty())
     }
 
-    fn crew(&self, lease: LeaseId) -> Option<&Crew> {
-        self.watches.get(&lease).and_then(|watch| watch.crew.as_deref())
+    fn members(&self, lease: LeaseId) -> Option<&Members> {
+        self.watches.get(&lease).and_then(|watch| watch.members.as_deref())
     }
 
     /// The members of a gang that were to be there by now and are not: its first start is over before it began.
     pub fn no_shows(&self, lease: LeaseId, tick: Tick) -> Vec<WorkerId> {
         let clock = self.clock(tick);
-        let late = self.crew(lease).filter(|crew| crew.start_by.is_some_and(|by| by < clock));
-        late.map(|crew| crew.missing.iter().cloned().collect()).unwrap_or_default()
+        let late = self.members(lease).filter(|members| members.start_by.is_some_and(|by| by < clock));
+        late.map(|members| members.missing.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The member of a gang whose time to live is over.
     pub fn late(&self, lease: LeaseId, tick: Tick) -> Option<&WorkerId> {
         let clock = self.clock(tick);
-        let crew = self.crew(lease)?;
-        crew.deadlines.iter().find(|(_, deadline)| **deadline < clock).map(|(worker, _)| worker)
+        let members = self.members(lease)?;
+        members.deadlines.iter().find(|(_, deadline)| **deadline < clock).map(|(worker, _)| worker)
     }
 
     /// The leases whose time is over, most overdue first. They stay until they are unwatched.

@@ -9,7 +9,7 @@ use orch_core::liveness::{Liveness, Order, Registration, STALE_AFTER};
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, FailureClass, Record};
 use orch_core::resource::{Item, Needs, Pool, Pools};
-use orch_core::state::{Crew, Decision, FailureReport, LeaseBounds, LeaseRequest, State, Submission};
+use orch_core::state::{Decision, FailureReport, LeaseBounds, LeaseRequest, Others, State, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 
 struct Cluster {
@@ -480,10 +480,10 @@ fn a_gang_lacks_workers_waits_for_them_and_runs_on_them() {
         LeaseRequest { offer, ..LeaseRequest::new(name.parse().unwrap(), vec![kind()], 1) }
     };
     let (a, b, bounds) = (offer(&cluster, "a"), offer(&cluster, "b"), LeaseBounds::default());
-    let crew = Crew { waiting: &|| vec![(&a, &bounds)], enough: &|_| true };
+    let others = Others { waiting: &|| vec![(&a, &bounds)], enough: &|_| true };
     let mut gathering = Gathering::default();
     let payload = &mut |_| Payload::default();
-    let decision = cluster.state.lease_among(&b, &bounds, &crew, &mut gathering, cluster.now.tick, payload);
+    let decision = cluster.state.lease_among(&b, &bounds, &others, &mut gathering, cluster.now.tick, payload);
     cluster.record(decision);
     let lease = *cluster.state.leases().keys().next().unwrap();
     cluster.says(ids[0], &[("leased", &format!("it runs on workers a, b, under lease {lease}"))]);

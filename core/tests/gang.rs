@@ -13,7 +13,9 @@ use orch_core::policy::RetryPatch;
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, ExpiryCause, FailureClass, Record};
 use orch_core::resource::{Allocation, Offer, Pools};
-use orch_core::state::{Crew, Decision, FailureReport, JobState, LeaseBounds, LeaseRequest, Leased, State, Submission};
+use orch_core::state::{
+    Decision, FailureReport, JobState, LeaseBounds, LeaseRequest, Leased, Others, State, Submission,
+};
 use orch_core::time::{Span, Tick, Timestamp};
 use proptest::prelude::*;
 
@@ -169,9 +171,9 @@ impl Cluster {
                 let others = self.workers.iter().filter(|(other, _)| *other != name);
                 others.filter_map(|(_, worker)| worker.asks.as_ref().map(|(r, b)| (r, b))).collect()
             };
-            let crew = Crew { waiting: &waiting, enough: &|required| self.enough(required) };
+            let others = Others { waiting: &waiting, enough: &|required| self.enough(required) };
             let (mut gathering, payload) = (self.gathering.clone(), &mut |_| Payload::default());
-            let decision = self.state.lease_among(&left, &bounds, &crew, &mut gathering, self.now, payload);
+            let decision = self.state.lease_among(&left, &bounds, &others, &mut gathering, self.now, payload);
             self.gathering = gathering;
             match self.record(decision) {
                 Leased::Nothing => break,

@@ -189,7 +189,7 @@ async fn keep_alive(url: String, stop: CancellationToken) -> Result<u64, String>
     let mut heard = Instant::now();
     loop {
         let sent = Instant::now();
-        let leases = vec![v1::LeaseProgress { lease, fraction: -1.0, note: String::new(), step: 0 }];
+        let leases = vec![v1::LeaseProgress { lease, fraction: -1.0, ..v1::LeaseProgress::default() }];
         let beat = v1::HeartbeatRequest { worker: "holder".into(), leases, last_receipt: None };
         match worker.heartbeat(wire::timed(beat)).await {
             Ok(beat) => {

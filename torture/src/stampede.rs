@@ -290,7 +290,7 @@ impl Worker {
         let mut wait = self.dice.between(Duration::ZERO, self.heartbeat);
         loop {
             let start = self.tally.start.load(Ordering::Relaxed) + 1;
-            let leases = vec![v1::LeaseProgress { lease, fraction: -1.0, note: String::new(), step: 0 }];
+            let leases = vec![v1::LeaseProgress { lease, fraction: -1.0, ..v1::LeaseProgress::default() }];
             let beat = v1::HeartbeatRequest { worker: self.name.clone(), leases, last_receipt: None };
             let began = Instant::now();
             let Ok(beat) = client.heartbeat(wire::timed(beat)).await else { return Ok(()) };

@@ -5,8 +5,8 @@
 //!
 //! Where to look: [`config`] is what a user sets; [`session`] owns the connection and the registration;
 //! [`lease_loop`] fills the slots; [`job`] runs one lease from its grant to its end; [`heartbeat`] reconciles;
-//! [`gang`] has the members of a gang start and end together; [`resources`] knows which job has which GPU; [`submit`] keeps results until they are acknowledged; [`runner`] starts
-//! what computes; [`supervise`] ends it. [`run`] ties them
+//! [`gang`] has the members of a gang start and end together; [`resources`] knows which job has which GPU; [`submit`]
+//! keeps results until they are acknowledged; [`runner`] starts what computes; [`supervise`] ends it. [`run`] ties them
 //! together and is all that the binary and the all-in-one local mode call.
 
 pub mod config;

@@ -547,12 +547,12 @@ impl State {
     }
 }
 
-/// The count that a job in this state belongs to.
 /// A change of a schedule is of one that there is.
 fn known(there_is: bool, schedule: &ScheduleName) -> Result<(), String> {
     there_is.then_some(()).ok_or_else(|| format!("there is no schedule {schedule}"))
 }
 
+/// The count that a job in this state belongs to.
 fn place<'a>(counts: &'a mut JobCounts, state: &JobState) -> &'a mut u64 {
     match state {
         JobState::Blocked { .. } => &mut counts.blocked,

@@ -31,7 +31,7 @@ impl Place {
 }
 
 /// Others who may be members of a gang, and whether there are enough at all.
-pub struct Crew<'a> {
+pub struct Others<'a> {
     /// Who waits for a job just now, the worker that asks not among them.
     pub waiting: &'a dyn Fn() -> Vec<(&'a LeaseRequest, &'a LeaseBounds)>,
     /// Whether as many workers are registered that could be members of such a gang, whatever they do now.
@@ -57,7 +57,7 @@ impl State {
         &self,
         request: &'a LeaseRequest,
         bounds: &'a LeaseBounds,
-        crew: &Crew<'a>,
+        others: &Others<'a>,
         gathering: &mut Gathering,
         now: Tick,
         payload_of: &mut dyn FnMut(JobId) -> Payload,
@@ -75,11 +75,11 @@ impl State {
                 let Decision { events, answer } = self.grant(id, request, bounds, &[], payload_of);
                 return Decision { events, answer: answer.map_or(Leased::Nothing, Leased::Job) };
             }
-            if let Some(crew) = self.crew_of(id, request, bounds, crew, gathering) {
+            if let Some(members) = self.members_of(id, request, bounds, others, gathering) {
                 gathering.complete(required);
-                return self.grant_gang(id, &crew, payload_of);
+                return self.grant_gang(id, &members, payload_of);
             }
-            if gathering.keep(required, &request.worker, now, || (crew.enough)(required)) {
+            if gathering.keep(required, &request.worker, now, || (others.enough)(required)) {
                 let variant = required.fits(&request.worker, &request.offer).unwrap_or_default();
                 return Decision::nothing(Leased::Kept(required.variant(variant)));
             }
@@ -89,12 +89,12 @@ impl State {
 
     /// As many workers as a gang needs, by rank, the one that asks among them; None if there are not so many. Those that it
     /// prefers first; ranks go by name.
-    fn crew_of<'a>(
+    fn members_of<'a>(
         &self,
         id: JobId,
         request: &'a LeaseRequest,
         bounds: &'a LeaseBounds,
-        crew: &Crew<'a>,
+        others: &Others<'a>,
         gathering: &Gathering,
     ) -> Option<Vec<(&'a LeaseRequest, &'a LeaseBounds)>> {
         let job = self.jobs.get(&id)?;
@@ -109,11 +109,10 @@ impl State {
                 && !gathering.keeps_for_another(&other.worker, required)
                 && required.fits(&other.worker, &other.offer).is_some()
         };
-        let mut others: Vec<_> = (crew.waiting)().into_iter().filter(may_join).collect();
-        others.sort_by_key(|(other, _)| (std::cmp::Reverse(required.score(&other.offer)), &other.worker));
-        others.dedup_by_key(|(other, _)| &other.worker);
-        others.truncate(gang.workers as usize - 1);
-        let mut members = others;
+        let mut members: Vec<_> = (others.waiting)().into_iter().filter(may_join).collect();
+        members.sort_by_key(|(other, _)| (std::cmp::Reverse(required.score(&other.offer)), &other.worker));
+        members.dedup_by_key(|(other, _)| &other.worker);
+        members.truncate(gang.workers as usize - 1);
         members.push((request, bounds));
         members.sort_by_key(|(member, _)| &member.worker);
         (members.len() == gang.workers as usize).then_some(members)
@@ -122,10 +121,10 @@ impl State {
     fn grant_gang(
         &self,
         id: JobId,
-        crew: &[(&LeaseRequest, &LeaseBounds)],
+        members: &[(&LeaseRequest, &LeaseBounds)],
         payload_of: &mut dyn FnMut(JobId) -> Payload,
     ) -> Decision<Leased> {
-        let Some(((first, bounds), others)) = crew.split_first() else { return Decision::nothing(Leased::Nothing) };
+        let Some(((first, bounds), others)) = members.split_first() else { return Decision::nothing(Leased::Nothing) };
         let Some(job) = self.jobs.get(&id) else { return Decision::nothing(Leased::Nothing) };
         let required = self.schedule.requirements(job.lane);
         let variant = |of: &LeaseRequest| required.fits(&of.worker, &of.offer).unwrap_or_default();
@@ -134,8 +133,8 @@ impl State {
             variant: u32::try_from(variant(of)).unwrap_or_default(),
             session: bounds.session,
         };
-        let members: Vec<GangMember> = others.iter().map(member).collect();
-        let Decision { events, answer } = self.grant(id, first, bounds, &members, payload_of);
+        let others: Vec<GangMember> = others.iter().map(member).collect();
+        let Decision { events, answer } = self.grant(id, first, bounds, &others, payload_of);
         let Some(granted) = answer else { return Decision { events, answer: Leased::Nothing } };
         let of_rank = |(rank, (of, _)): (usize, &(&LeaseRequest, &LeaseBounds))| {
             let mut granted = granted.clone();
@@ -145,7 +144,7 @@ impl State {
             }
             granted
         };
-        Decision { events, answer: Leased::Gang(crew.iter().enumerate().map(of_rank).collect()) }
+        Decision { events, answer: Leased::Gang(members.iter().enumerate().map(of_rank).collect()) }
     }
 
     /// Decides to give a gang back of which a member did not show up in time. No attempt is charged. Nothing if it is not

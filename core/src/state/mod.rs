@@ -38,7 +38,7 @@ pub use apply::ApplyError;
 pub use arrays::Array;
 pub use control::{JobFilter, OpenState};
 pub use explain::NextLease;
-pub use gang::{Crew, Leased, Place};
+pub use gang::{Leased, Others, Place};
 pub use job::{BatchRange, Ended, GivenBack, Job, JobState, Lease, Outcome};
 pub use lease::{Granted, LeaseBounds, LeaseRequest};
 pub use legacy::{Import, LegacyStart};

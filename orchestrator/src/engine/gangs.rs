@@ -10,7 +10,7 @@ use orch_core::explain;
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::record::ExpiryCause;
 use orch_core::resource::Requirements;
-use orch_core::state::{Crew, Granted, LeaseBounds, LeaseRequest, Leased, Place};
+use orch_core::state::{Granted, LeaseBounds, LeaseRequest, Leased, Others, Place};
 use orch_core::time::Now;
 
 use super::Engine;
@@ -55,13 +55,13 @@ impl Engine {
                 waits.map(|asking| (&asking.request, &asking.bounds)).collect()
             };
             let enough = |required: &Requirements| explain::enough_workers(&self.state, &self.liveness, required, now);
-            let crew = Crew { waiting: &waiting, enough: &enough };
+            let others = Others { waiting: &waiting, enough: &enough };
             let payload_of = &mut |job| {
                 let spec = crate::engine::spec(ledger, job);
                 names.extend(spec.name.map(|name| (job, name)));
                 spec.payload
             };
-            let decision = self.state.lease_among(request, bounds, &crew, &mut gathering, now.tick, payload_of);
+            let decision = self.state.lease_among(request, bounds, &others, &mut gathering, now.tick, payload_of);
             self.gathering = gathering;
             let recorded = !decision.events.is_empty();
             match self.record(decision, now) {

@@ -57,7 +57,7 @@ impl Admin {
                     lease: lease.get(),
                     fraction: progress.fraction,
                     note: progress.note.clone(),
-                    step: 0,
+                    step: v1::MemberStep::Unspecified.into(),
                 })
             });
             (progress, engine.state().waits_until(job))
