@@ -354,14 +354,15 @@ pub(crate) fn wait_after(status: &tonic::Status, pace: &mut Pace) -> Duration {
 /// Stops what a `LOST` concerns; an ended job's results are left to the submit stream, whose answer decides.
 impl Worker {
     pub(crate) fn lease_lost(&self, lease: LeaseId) {
-        if self.leases.stop_running(lease, StopReason::Lost) {
-            self.delivery.forget(lease);
-            if self.leases.get(lease).is_some_and(|held| crate::gang::has_ended(&held)) {
-                debug!(%lease, "the gang's job has ended");
-                return;
-            }
-            warn!(%lease, "the lease is lost: the job stops");
-            crate::report::count(&self.counters.lost, 1);
+        // Every heartbeat says it again until the job has stopped: what is forgotten already was counted.
+        if !self.leases.stop_running(lease, StopReason::Lost) || !self.delivery.forget(lease) {
+            return;
         }
+        if self.leases.get(lease).is_some_and(|held| crate::gang::has_ended(&held)) {
+            debug!(%lease, "the gang's job has ended");
+            return;
+        }
+        warn!(%lease, "the lease is lost: the job stops");
+        crate::report::count(&self.counters.lost, 1);
     }
 }

@@ -73,10 +73,11 @@ impl Delivery {
         noted
     }
 
-    /// Forgets a lease and what was kept for it.
-    pub(crate) fn forget(&self, lease: LeaseId) {
-        lock(&self.outbox).forget(lease);
+    /// Forgets a lease and what was kept for it. False if it was unknown.
+    pub(crate) fn forget(&self, lease: LeaseId) -> bool {
+        let known = lock(&self.outbox).forget(lease);
         self.emptied.send_replace(());
+        known
     }
 
     pub(crate) fn set_window(&self, bytes: usize) {

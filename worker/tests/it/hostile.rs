@@ -4,19 +4,15 @@
 //! `ORCH_HOSTILE_CANCELS=1000 cargo test -p orch-worker --test it hostile -- --nocapture` is the long form; it prints how
 //! long the longest took.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use orch_proto::v1;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use crate::server::{Server, lease};
-use crate::support::{Fifo, all_gone};
+use crate::support::Fifo;
 
 /// Python's beginning of a program that does what no shell can.
 const PYTHON: &str = "import os, signal, sys, time, ctypes";
@@ -133,21 +129,6 @@ impl Hostile {
     }
 }
 
-/// A program's processes: when the first of them is up, and when the last is gone.
-fn processes(fifo: &Fifo) -> (oneshot::Receiver<()>, JoinHandle<String>) {
-    let path = fifo.path().to_owned();
-    let (up, is_up) = oneshot::channel();
-    let gone = tokio::task::spawn_blocking(move || {
-        let mut pipe = BufReader::new(File::open(path).unwrap());
-        let mut said = String::new();
-        pipe.read_line(&mut said).unwrap();
-        let _ = up.send(());
-        pipe.read_to_string(&mut said).unwrap();
-        said
-    });
-    (is_up, gone)
-}
-
 /// So many programs are cancelled, one after the other.
 fn cancels() -> usize {
     std::env::var("ORCH_HOSTILE_CANCELS").map_or(PROGRAMS.len(), |text| text.parse().unwrap())
@@ -161,15 +142,15 @@ async fn nothing_outlives_a_hostile_program_that_is_cancelled_or_ends() {
     let mut longest = (Duration::ZERO, "");
     for n in 0..cancels() {
         let (program, ends) = PROGRAMS[n % PROGRAMS.len()];
-        let (up, gone) = processes(&fifo);
+        let mut processes = fifo.processes();
         let lease = hostile.offer(n % PROGRAMS.len());
-        up.await.unwrap();
+        processes.up().await;
         if !ends {
             hostile.server.with(|state| state.lease_orders.insert(lease, v1::LeaseOrder::Cancel));
         }
         let asked = Instant::now();
         println!("waiting for the end of {program:?}");
-        assert_eq!(all_gone(gone).await, "up\n", "{program}");
+        assert_eq!(processes.gone().await, "up\n", "{program}");
         hostile.server.end_of(lease).await;
         longest = longest.max((asked.elapsed(), program));
     }
@@ -186,11 +167,11 @@ async fn nothing_outlives_a_worker_that_is_killed() {
         let fifo = Fifo::new();
         let mut hostile = Hostile::new(fifo.path());
         hostile.start_worker();
-        let (up, gone) = processes(&fifo);
+        let mut processes = fifo.processes();
         hostile.offer(n);
-        up.await.unwrap();
+        processes.up().await;
         hostile.worker = None;
-        assert_eq!(all_gone(gone).await, "up\n", "{program}");
+        assert_eq!(processes.gone().await, "up\n", "{program}");
     }
 }
 
@@ -264,14 +245,14 @@ async fn a_job_has_a_control_group_of_its_own_which_goes_with_it() {
     );
     std::fs::write(folder.path().join("worker.yaml"), kinds).unwrap();
     let worker = Worker::start(&server, folder.path(), &[]);
-    let (up, gone) = processes(&fifo);
+    let mut processes = fifo.processes();
     server.offer(lease(1, "x", "null"));
-    up.await.unwrap();
+    processes.up().await;
     let is_group = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("job-");
     let of_jobs = || std::fs::read_dir(&groups.0).unwrap().flatten().filter(is_group).count();
     assert_eq!(of_jobs(), 1);
     server.with(|state| state.lease_orders.insert(1, v1::LeaseOrder::Cancel));
-    let said = all_gone(gone).await;
+    let said = processes.gone().await;
     assert!(said.contains("/job-"), "{said}");
     server.end_of(1).await;
     assert_eq!(of_jobs(), 0);

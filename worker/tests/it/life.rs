@@ -7,7 +7,7 @@ use orch_worker::WorkerError;
 use orch_worker::config::RunnerConfig;
 
 use crate::server::{Ended, Server, lease};
-use crate::support::{Fifo, Running, all_gone, config, sh};
+use crate::support::{Fifo, Running, config, sh};
 
 /// A job with a child and a grandchild that never end and hold the pipe.
 const FAMILY: &str = "exec 9>$FIFO; sh -c 'sleep 1000 & sleep 1000' & echo here >&9; sleep 1000";
@@ -21,13 +21,16 @@ async fn heard_of(server: &Server, lease: u64) {
 async fn a_lost_lease_stops_the_job_with_all_its_processes() {
     let server = Server::new();
     let fifo = Fifo::new();
-    let family = RunnerConfig::Command(fifo.sh(FAMILY));
+    // Deaf to SIGTERM: it takes so long to stop that several heartbeats say that the lease is lost.
+    let mut family = fifo.sh(&format!("trap '' TERM; {FAMILY}"));
+    family.stop_grace = Duration::from_millis(300);
+    let family = RunnerConfig::Command(family);
     let worker = Running::start(config(&server, 1, &[("family", family), ("say", sh("echo 1"))]));
-    let processes = fifo.read_to_end();
+    let mut processes = fifo.processes();
     server.offer(lease(1, "family", "null"));
-    heard_of(&server, 1).await;
+    processes.up().await;
     server.with(|state| state.granted.remove(&1));
-    assert_eq!(all_gone(processes).await, "here\n");
+    assert_eq!(processes.gone().await, "here\n");
     // The slot is free again, and nothing was sent for the lost lease.
     server.offer(lease(2, "say", "null"));
     server.end_of(2).await;
@@ -40,12 +43,12 @@ async fn a_cancelled_job_is_stopped_and_given_back() {
     let server = Server::new();
     let fifo = Fifo::new();
     let worker = Running::start(config(&server, 1, &[("family", RunnerConfig::Command(fifo.sh(FAMILY)))]));
-    let processes = fifo.read_to_end();
+    let mut processes = fifo.processes();
     server.offer(lease(1, "family", "null"));
-    heard_of(&server, 1).await;
+    processes.up().await;
     server.with(|state| state.lease_orders.insert(1, v1::LeaseOrder::Cancel));
     assert_eq!(server.end_of(1).await, Ended::Released);
-    all_gone(processes).await;
+    processes.gone().await;
     assert_eq!(worker.drained().await.released, 1);
 }
 
@@ -71,7 +74,7 @@ async fn draining_finishes_what_runs_and_leases_nothing_more() {
     heard_of(&server, 1).await;
     worker.drain.cancel();
     server.offer(lease(2, "wait", "null"));
-    assert_eq!(all_gone(fifo.read_to_end()).await, "x\n");
+    fifo.processes().up().await;
     let report = worker.ended().await.unwrap();
     assert_eq!((report.leased, report.done, report.released), (1, 1, 0));
     server.with(|state| {
@@ -91,7 +94,7 @@ async fn a_worker_with_nothing_to_do_leaves_and_one_that_works_does_not() {
     heard_of(&server, 1).await;
     // The job runs for longer than the worker may be idle, and is not given back.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert_eq!(all_gone(fifo.read_to_end()).await, "x\n");
+    fifo.processes().up().await;
     let report = worker.ended().await.unwrap();
     assert_eq!((report.leased, report.done, report.released), (1, 1, 0));
     assert!(server.with(|state| state.deregistered));
@@ -104,13 +107,13 @@ async fn what_does_not_finish_within_the_grace_time_is_given_back() {
     let mut settings = config(&server, 1, &[("family", RunnerConfig::Command(fifo.sh(FAMILY)))]);
     settings.grace = Duration::from_millis(50);
     let worker = Running::start(settings);
-    let processes = fifo.read_to_end();
+    let mut processes = fifo.processes();
     server.offer(lease(1, "family", "null"));
-    heard_of(&server, 1).await;
+    processes.up().await;
     let report = worker.drained().await;
     assert_eq!((report.released, report.failed, report.done), (1, 0, 0));
     assert_eq!(server.end_of(1).await, Ended::Released);
-    all_gone(processes).await;
+    processes.gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,13 +124,13 @@ async fn the_second_signal_does_not_wait_for_stubborn_processes() {
     let mut deaf = fifo.sh("trap '' TERM; exec 9>$FIFO; echo here >&9; while :; do sleep 1000; done");
     deaf.stop_grace = Duration::from_secs(1000);
     let worker = Running::start(config(&server, 1, &[("deaf", RunnerConfig::Command(deaf))]));
-    let processes = fifo.read_to_end();
+    let mut processes = fifo.processes();
     server.offer(lease(1, "deaf", "null"));
-    heard_of(&server, 1).await;
+    processes.up().await;
     worker.drain.cancel();
     worker.kill.cancel();
     worker.ended().await.unwrap();
-    all_gone(processes).await;
+    processes.gone().await;
     assert!(server.with(|state| state.deregistered), "so that the lease need not expire");
 }
 
@@ -138,11 +141,11 @@ async fn a_worker_that_is_dropped_takes_its_processes_along() {
     let settings = config(&server, 1, &[("family", RunnerConfig::Command(fifo.sh(FAMILY)))]);
     let tokens = (Default::default(), Default::default());
     let worker = tokio::spawn(orch_worker::run(settings, tokens.0, tokens.1));
-    let processes = fifo.read_to_end();
+    let mut processes = fifo.processes();
     server.offer(lease(1, "family", "null"));
-    heard_of(&server, 1).await;
+    processes.up().await;
     worker.abort();
-    all_gone(processes).await;
+    processes.gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +161,7 @@ async fn the_orchestrator_may_order_to_drain_or_to_end() {
         if order == v1::WorkerOrder::Drain {
             let beats = server.with(|state| state.heartbeats);
             server.until("the order heard", |state| (state.heartbeats > beats + 1).then_some(())).await;
-            all_gone(fifo.read_to_end()).await;
+            fifo.processes().up().await;
         }
         let report = worker.ended().await.unwrap();
         assert_eq!((report.done, report.released), (done, released), "{order:?}");

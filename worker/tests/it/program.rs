@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::server::{Ended, Server, lease};
-use crate::support::{Fifo, all_gone};
+use crate::support::Fifo;
 
 fn worker(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
@@ -137,12 +137,12 @@ async fn sigterm_drains_and_a_second_one_ends_at_once() {
     assert!(server.with(|state| state.deregistered));
 
     let child = start();
-    let processes = fifo.read_to_end();
+    let mut processes = fifo.processes();
     server.offer(lease(2, "family", "null"));
-    server.until("a heartbeat of it", |state| state.progress.contains_key(&2).then_some(())).await;
+    processes.up().await;
     signal(&child, Signal::INT);
     signal(&child, Signal::TERM);
     assert_eq!(exit_code(child).await, Some(0));
-    all_gone(processes).await;
+    processes.gone().await;
     server.with(|state| assert!(!matches!(state.ended.get(&2), Some(Ended::Complete { .. }))));
 }

@@ -6,7 +6,7 @@ use orch_proto::v1;
 use orch_worker::config::{RunnerConfig, ServeConfig};
 
 use crate::server::{Ended, Server, lease};
-use crate::support::{Fifo, Running, all_gone, config, process, python_serve, sh};
+use crate::support::{Fifo, Running, config, process, python_serve, sh};
 
 fn error(message: &str, exit_code: Option<i32>) -> Ended {
     Ended::Fail { class: v1::FailureClass::Error, message: message.to_owned(), exit_code }
@@ -72,12 +72,12 @@ async fn a_timeout_ends_the_whole_family() {
     let fifo = Fifo::new();
     // The shell obeys SIGTERM, its children do not.
     let script = "exec 9>$FIFO; (trap '' TERM; sleep 1000; sleep 1000) & echo here >&9; wait";
-    let processes = fifo.read_to_end();
-    let job = v1::Lease { timeout_ms: 300, ..lease(1, "x", "null") };
+    let processes = fifo.processes();
+    let job = v1::Lease { timeout_ms: 2000, ..lease(1, "x", "null") };
     let ended = one(&server, RunnerConfig::Command(fifo.sh(script)), job).await;
-    let message = "the job ran longer than its time-out of 300ms".to_owned();
+    let message = "the job ran longer than its time-out of 2s".to_owned();
     assert_eq!(ended, Ended::Fail { class: v1::FailureClass::Timeout, message, exit_code: None });
-    assert_eq!(all_gone(processes).await, "here\n");
+    assert_eq!(processes.gone().await, "here\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,23 +86,23 @@ async fn a_process_that_is_deaf_to_sigterm_is_killed_after_its_grace() {
     let fifo = Fifo::new();
     let mut deaf = fifo.sh("trap '' TERM; exec 9>$FIFO; echo here >&9; while :; do sleep 1000; done");
     deaf.stop_grace = Duration::from_millis(50);
-    deaf.timeout = Some(Duration::from_millis(100));
-    let processes = fifo.read_to_end();
+    deaf.timeout = Some(Duration::from_secs(2));
+    let processes = fifo.processes();
     let ended = one(&server, RunnerConfig::Command(deaf), lease(1, "x", "null")).await;
     assert!(matches!(ended, Ended::Fail { class: v1::FailureClass::Timeout, .. }), "{ended:?}");
-    all_gone(processes).await;
+    processes.gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_finished_command_leaves_behind_is_killed() {
     let server = Server::new();
     let fifo = Fifo::new();
-    let processes = fifo.read_to_end();
+    let processes = fifo.processes();
     let script = "exec 9>$FIFO; sleep 1000 & echo here >&9; echo 1";
     let ended = one(&server, RunnerConfig::Command(fifo.sh(script)), lease(1, "x", "null")).await;
     assert!(matches!(ended, Ended::Complete { .. }), "{ended:?}");
     assert_eq!(server.candidates(1), ["1"]);
-    all_gone(processes).await;
+    processes.gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,9 +246,9 @@ async fn serving_processes_are_gone_with_the_worker() {
     // The pipe stays open for as long as the process lives.
     serving.argv = ["sh", "-c", "exec 9>$FIFO; exec python3 -u -c \"$0\"", SQUARES].map(str::to_owned).to_vec();
     serving.env.insert("FIFO".into(), fifo.path().to_str().unwrap().to_owned());
-    let processes = fifo.read_to_end();
+    let processes = fifo.processes();
     let runner = RunnerConfig::Serve(ServeConfig { process: serving, start_timeout: Duration::from_secs(20) });
     let ended = one(&server, runner, lease(1, "x", "[1]")).await;
     assert!(matches!(ended, Ended::Complete { .. }), "{ended:?}");
-    all_gone(processes).await;
+    processes.gone().await;
 }

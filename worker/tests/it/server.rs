@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::support::PATIENCE;
+
 /// How a lease ended, as the orchestrator saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
@@ -142,7 +144,7 @@ impl Server {
                 changed.changed().await.unwrap();
             }
         };
-        match tokio::time::timeout(Duration::from_secs(30), wait).await {
+        match tokio::time::timeout(PATIENCE, wait).await {
             Ok(seen) => seen,
             Err(_) => panic!("waited in vain: {what}; {:#?}", self.service.state.lock().unwrap()),
         }

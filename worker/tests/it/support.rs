@@ -8,9 +8,14 @@ use std::time::Duration;
 use orch_core::id::{Kind, WorkerId};
 use orch_worker::config::{ProcessConfig, RunnerConfig, ServeConfig};
 use orch_worker::{CancellationToken, WorkerConfig, WorkerError, WorkerReport};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
 use crate::server::Server;
+
+/// How long a process may take to come up, and to go, on a machine with much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A worker in this process.
 pub struct Running {
@@ -28,7 +33,7 @@ impl Running {
 
     /// Waits for the worker's own end.
     pub async fn ended(self) -> Result<WorkerReport, WorkerError> {
-        tokio::time::timeout(Duration::from_secs(30), self.task).await.expect("the worker ends").unwrap()
+        tokio::time::timeout(PATIENCE, self.task).await.expect("the worker ends").unwrap()
     }
 
     /// Drains the worker and waits for its end.
@@ -90,14 +95,36 @@ impl Fifo {
         &self.path
     }
 
-    /// What is written into the pipe until every process that holds it is gone.
-    pub fn read_to_end(&self) -> JoinHandle<String> {
-        let path = self.path.clone();
-        tokio::task::spawn_blocking(move || std::fs::read_to_string(path).unwrap())
+    /// The processes of the next job.
+    pub fn processes(&self) -> Processes {
+        let pipe = pipe::OpenOptions::new().open_receiver(&self.path).unwrap();
+        Processes { path: self.path.clone(), pipe: BufReader::new(pipe), said: String::new() }
     }
 }
 
-/// Waits for a reading of a pipe to end.
-pub async fn all_gone(reading: JoinHandle<String>) -> String {
-    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("every process of the job is gone").unwrap()
+/// The processes that hold a pipe: a job's, from the first that opens it to the last that is gone.
+///
+/// The pipe is read without ever blocking a thread, since one that blocks in a pipe that nobody opens would hold a failed
+/// test for ever.
+pub struct Processes {
+    path: PathBuf,
+    pipe: BufReader<pipe::Receiver>,
+    said: String,
+}
+
+impl Processes {
+    /// Waits for a first line: the program runs, and what stops it from here on stops a process.
+    pub async fn up(&mut self) {
+        let line = self.pipe.read_line(&mut self.said);
+        tokio::time::timeout(PATIENCE, line).await.expect("the program runs").unwrap();
+    }
+
+    /// Waits until every process that holds the pipe is gone. What they said.
+    pub async fn gone(mut self) -> String {
+        // A pipe that nobody has opened yet does not end: this opens and closes it.
+        drop(pipe::OpenOptions::new().open_sender(&self.path).unwrap());
+        let rest = self.pipe.read_to_string(&mut self.said);
+        tokio::time::timeout(PATIENCE, rest).await.expect("every process of the job is gone").unwrap();
+        self.said
+    }
 }
