@@ -10,6 +10,9 @@ use tokio::sync::watch;
 use crate::hardware::Hardware;
 use crate::leases::lock;
 
+/// The variable with the processors that a job has, by number.
+pub(crate) const CPUS_VAR: &str = "ORCH_CPUS";
+
 /// What a worker has, and what is left of it.
 #[derive(Debug)]
 pub(crate) struct Resources {
@@ -111,7 +114,7 @@ fn variables(pools: &Pools, variant: &Variant, allocation: &Allocation) -> Vars 
         }
         let labels = labels.join(",");
         match name.as_str() {
-            CPUS => vars.set.push(("ORCH_CPUS".to_owned(), labels.clone())),
+            CPUS => vars.set.push((CPUS_VAR.to_owned(), labels.clone())),
             GPUS => gpus = Some(labels.clone()),
             _ => {}
         }

@@ -151,6 +151,8 @@ pub struct ProcessConfig {
     pub pass_env: Vec<String>,
     /// What it may use.
     pub limits: Limits,
+    /// Whether a job's processes are kept to the processors that the job was given.
+    pub pin: bool,
     /// A directory of control groups (version 2) that the worker may make others in: one for each job.
     pub cgroup: Option<PathBuf>,
     /// What of the file system it may use. None: what the worker's user may.
@@ -174,6 +176,7 @@ impl ProcessConfig {
             env: BTreeMap::new(),
             pass_env: Vec::new(),
             limits: Limits::default(),
+            pin: false,
             cgroup: None,
             files: None,
             timeout: None,

@@ -118,6 +118,7 @@ fn process(text: &mut String, config: &ProcessConfig) -> fmt::Result {
         env,
         pass_env,
         limits,
+        pin,
         cgroup,
         files,
         timeout,
@@ -140,6 +141,9 @@ fn process(text: &mut String, config: &ProcessConfig) -> fmt::Result {
     }
     if !limits.is_empty() {
         writeln!(text, "    limits: {{{}}}", self::limits(limits).join(", "))?;
+    }
+    if *pin {
+        writeln!(text, "    pin: true")?;
     }
     if let Some(cgroup) = cgroup {
         writeln!(text, "    cgroup: {}", quoted(&cgroup.to_string_lossy()))?;
@@ -201,7 +205,7 @@ time_limit: 2h
 idle_timeout: 10m
 kinds:
   zeta-zeros: {runner: builtin}
-  x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, pass_env: [B], timeout: 1m 30s, cgroup: /sys/fs/cgroup/orch,
+  x: {runner: command, argv: [sh, -c, 'echo \"$1\"'], cwd: /tmp, env: {A: '1'}, pass_env: [B], timeout: 1m 30s, pin: true, cgroup: /sys/fs/cgroup/orch,
       limits: {memory: 1GiB, cpu_time: 90s, open_files: 64, processes: 8, file_size: 2MiB}, files: {read: [/usr, data], write: ['/a b']}}
   y: {runner: serve, argv: [y]}
 ";

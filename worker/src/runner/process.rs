@@ -51,14 +51,13 @@ impl Group {
         vars: &[(&str, String)],
         of_resources: &Vars,
     ) -> Result<(Self, Pipes), String> {
-        let ProcessConfig { argv, cwd, env, pass_env, files, .. } = config;
+        let ProcessConfig { argv, cwd, env, pass_env, pin, files, .. } = config;
         let program = argv.first().ok_or("the configuration names no program")?;
         let supervisor = supervise::command(config);
         let supervised = supervisor.is_some();
-        if files.is_some() && !supervised {
+        if (files.is_some() || *pin) && !supervised {
             return Err(
-                "the configuration says which files a job may use, and only a supervised job can be kept to them"
-                    .into(),
+                "the configuration keeps a job to files or processors, and only a supervised job can be kept".into()
             );
         }
         let words = supervisor.unwrap_or_else(|| argv.iter().map(OsString::from).collect());

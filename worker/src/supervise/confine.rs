@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Cgroup;
 use super::{Files, Limits, files};
+use crate::resources::CPUS_VAR;
 
 /// The exit code of a program that cannot be started, as of a shell.
 const NOT_STARTED: u8 = 127;
@@ -19,6 +21,8 @@ const NOT_STARTED: u8 = 127;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Confinement {
     pub limits: Limits,
+    /// Whether it is kept to the processors that `ORCH_CPUS` names.
+    pub pin: bool,
     pub cgroup: Option<PathBuf>,
     pub files: Option<Files>,
 }
@@ -61,6 +65,22 @@ fn apply(confinement: &Confinement) -> io::Result<()> {
         let bound = getrlimit(resource).maximum.map_or(bound, |maximum| maximum.min(bound));
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
     }
+    if confinement.pin
+        && let Ok(cpus) = std::env::var(CPUS_VAR)
+    {
+        pin(&cpus)?;
+    }
     // Last: nothing above is among the job's files.
     confinement.files.as_ref().map_or(Ok(()), files::restrict)
+}
+
+/// Keeps this process, and what it becomes and starts, to processors: their numbers, such as `2,3`.
+fn pin(cpus: &str) -> io::Result<()> {
+    let describe = |what: String| io::Error::other(format!("pinned to processors {cpus}: {what}"));
+    let mut set = CpuSet::new();
+    for cpu in cpus.split(',') {
+        let number = cpu.parse().ok().filter(|number| *number < CpuSet::MAX_CPU);
+        set.set(number.ok_or_else(|| describe(format!("{cpu:?} is no processor's number")))?);
+    }
+    sched_setaffinity(None, &set).map_err(|error| describe(error.to_string()))
 }

@@ -54,6 +54,7 @@ async fn supervise(order: &Order, argv: Vec<OsString>) -> io::Result<WaitStatus>
     let cgroup = cgroup.transpose()?;
     let confinement = Confinement {
         limits: order.limits.clone(),
+        pin: order.pin,
         cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
         files: order.files.clone(),
     };

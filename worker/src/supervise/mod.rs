@@ -59,6 +59,7 @@ struct Order {
     /// The worker's process. Once it is not the supervisor's parent any more, it is gone.
     worker: u32,
     limits: Limits,
+    pin: bool,
     /// Where to make the job's control group.
     cgroup: Option<PathBuf>,
     files: Option<Files>,
@@ -94,8 +95,8 @@ pub(crate) fn command(config: &ProcessConfig) -> Option<Vec<OsString>> {
     }
     #[cfg(target_os = "linux")]
     {
-        let ProcessConfig { argv, limits, cgroup, files, .. } = config.clone();
-        let order = Order { worker: std::process::id(), limits, cgroup, files };
+        let ProcessConfig { argv, limits, pin, cgroup, files, .. } = config.clone();
+        let order = Order { worker: std::process::id(), limits, pin, cgroup, files };
         let order = serde_json::to_string(&order).ok()?;
         let words = [MYSELF.into(), SUPERVISE.into(), order.into()];
         Some(words.into_iter().chain(argv.into_iter().map(OsString::from)).collect())

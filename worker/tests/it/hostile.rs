@@ -205,6 +205,39 @@ async fn a_job_gets_no_more_of_the_environment_and_the_machine_than_it_is_given(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_job_runs_on_the_processors_that_it_was_given() {
+    let server = Server::new();
+    let folder = tempfile::tempdir().unwrap();
+    let print = "echo \"$ORCH_CPUS\"; sed -n \"s/^Cpus_allowed_list:.//p\" /proc/self/status";
+    let config = |cpus: &str, pin: bool| {
+        format!("{cpus}\nkinds:\n  x: {{runner: command, pin: {pin}, argv: [sh, -c, {}]}}\n", serde_json::json!(print))
+    };
+    let one_cpu = || {
+        let need = v1::ResourceNeed { name: "cpus".into(), amount: 10_000, ..Default::default() };
+        Some(v1::ResourceVariant { needs: vec![need], min_time_ms: None })
+    };
+    let run = async |number: u64, config: String, resources| {
+        std::fs::write(folder.path().join("worker.yaml"), config).unwrap();
+        let worker = Worker::start(&server, folder.path(), &[]);
+        server.offer(v1::Lease { resources, ..lease(number, "x", "null") });
+        let ended = format!("{:?}", server.end_of(number).await);
+        drop(worker);
+        (server.candidates(number), ended)
+    };
+    let everywhere = std::fs::read_to_string("/proc/self/status").unwrap();
+    let everywhere = everywhere.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).unwrap();
+    let (said, _) = run(1, config("", true), one_cpu()).await;
+    assert_eq!(said[0], said[1], "pinned to what it was given");
+    assert!(said[0].parse::<u32>().is_ok(), "{said:?}");
+    let (said, _) = run(2, config("", false), one_cpu()).await;
+    assert_eq!(said[1], everywhere, "not pinned");
+    let (said, _) = run(3, config("", true), None).await;
+    assert_eq!(said, [everywhere], "it asked for no processor");
+    let (said, ended) = run(4, config("resources: {cpus: '[fast]'}", true), one_cpu()).await;
+    assert!(said.is_empty() && ended.contains(r#"\"fast\" is no processor's number"#), "{said:?} {ended}");
+}
+
 /// A directory for control groups, where this machine lets us have one.
 struct Groups(PathBuf);
 

@@ -36,6 +36,7 @@ kinds:
     pass_env: [CUDA_HOME]
     limits: {memory: 4GiB, processes: 64}
     files: {read: [/usr, data], write: [/scratch]}
+    pin: true
     cwd: run
     stop_grace: 1s
     max_line_bytes: 1MiB
@@ -55,6 +56,7 @@ kinds:
         max_output_bytes: 2 << 30,
         pass_env: vec!["CUDA_HOME".to_owned()],
         limits: Limits { memory: Some(4 << 30), processes: Some(64), ..Limits::default() },
+        pin: true,
         cgroup: None,
         files: Some(Files { read: vec!["/usr".into(), "/etc/orch/data".into()], write: vec!["/scratch".into()] }),
     };
@@ -128,7 +130,7 @@ keep_bytes: 16 MB
 /etc/orch/worker.yaml:4: grace: \"soon\" is not a length of time: write it like 30s, 10m or 1h 30m
 /etc/orch/worker.yaml:6: kinds.a b: kind \"a b\" is not a name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - / and start with a letter or digit
 /etc/orch/worker.yaml:8: kinds.thumbs.argv: is missing: name the program and its arguments, like [python3, x.py]
-/etc/orch/worker.yaml:9: kinds.thumbs.timout: is not a key here; there are: runner, argv, cwd, env, pass_env, limits, cgroup, files, timeout, stop_grace, max_line_bytes, max_output_bytes
+/etc/orch/worker.yaml:9: kinds.thumbs.timout: is not a key here; there are: runner, argv, cwd, env, pass_env, limits, pin, cgroup, files, timeout, stop_grace, max_line_bytes, max_output_bytes
 /etc/orch/worker.yaml:11: kinds.model.runner: \"exec\" is no runner: say builtin, command or serve
 /etc/orch/worker.yaml:12: kinds.none: names no runner: say `runner:` builtin, command or serve
 /etc/orch/worker.yaml:13: kinds.shell.argv: must be a list, but is a single value
