@@ -232,6 +232,7 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let connections = Connections::new(caps(&about.config));
     let sources = Sources {
         handle,
+        admin: admin.clone(),
         index: index.index(),
         data,
         standing,

@@ -7,6 +7,7 @@
 pub mod convert;
 pub mod credentials;
 pub mod error;
+pub mod view;
 
 /// The generated types and services of package `orch.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]

@@ -37,7 +37,7 @@ pub async fn run(context: &Context, command: WorkerCommand) -> Result<Exit, Fail
 pub async fn list(client: &Client, worker: String) -> Result<Vec<WorkerView>, Failure> {
     let mut admin = client.admin();
     let answer = client.unary("cannot list workers", admin.list_workers(v1::ListWorkersRequest { worker })).await?;
-    Ok(answer.workers.into_iter().map(WorkerView::from).collect())
+    Ok(WorkersView::from(answer).workers)
 }
 
 /// Workers that were named must be among those that the server found.
@@ -83,6 +83,5 @@ async fn cleanup(client: &Client, args: WorkerCleanupArgs) -> Result<CleanupView
     let workers = args.workers.iter().map(ToString::to_string).collect();
     let mut admin = client.admin();
     let call = admin.cleanup_workers(v1::CleanupWorkersRequest { workers });
-    let v1::CleanupWorkersResponse { removed, leases_ended } = client.unary("cannot clean up workers", call).await?;
-    Ok(CleanupView { removed, leases_ended })
+    client.unary("cannot clean up workers", call).await.map(Into::into)
 }

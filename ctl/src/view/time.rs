@@ -1,16 +1,6 @@
-//! Times and optional values, from the wire's zeroes to what people and JSON want.
+//! Lengths of time, as people want them.
 
 use orch_core::time::{Span, Timestamp};
-
-/// A wire time, none for 0.
-pub fn some_time(unix_ms: i64) -> Option<Timestamp> {
-    (unix_ms != 0).then_some(Timestamp(unix_ms))
-}
-
-/// A wire text, none if empty.
-pub fn some_text(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
 
 /// How long ago, in two units at most: `42s`, `3m10s`, `2h5m`, `9d4h`.
 pub fn ago(now: Timestamp, then: Timestamp) -> String {

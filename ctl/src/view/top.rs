@@ -4,6 +4,7 @@ use orch_core::time::Span;
 use serde::Serialize;
 
 use super::queue::QueueView;
+use super::worker::status_cell;
 use super::{StatsView, WorkerView, ago, span};
 use crate::output::{Cell, Page, Table, Tint, View, key_values};
 
@@ -180,7 +181,7 @@ impl TopView {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             table.row(vec![
                 Cell::from(&worker.worker),
-                worker.status_cell(),
+                status_cell(worker),
                 worker.leases.len().into(),
                 worker.slots.into(),
                 Cell::maybe(worker.last_seen_at.map(|at| ago(page.now, at)).as_ref()),

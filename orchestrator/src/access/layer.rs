@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use orch_core::access::{Queues, Role, Secret, Verdict};
 use orch_core::digest::Digest;
 use orch_core::time::Timestamp;
@@ -15,11 +14,11 @@ use orch_proto::credentials::SESSION;
 use orch_proto::error::{Reason, WireError};
 use orch_transport::Peer;
 use tokio::sync::watch;
-use tonic::Status;
 
 use super::caller::{Caller, Identity};
 use super::guard::{self, Ended};
 use super::policy::{Enforcement, Mode};
+use super::refusal::{answer, is_grpc};
 use super::registry::{Tokens, same};
 use super::review::ReviewError;
 use super::table::{self, Entry, Need};
@@ -211,7 +210,7 @@ pub async fn authorize(State(access): State<Access>, mut request: Request, next:
         match caller.mode {
             Mode::Strict => {
                 caller.note(Verdict::Denied, reason, String::new());
-                return refusal(&request, error);
+                return answer(is_grpc(request.headers()), error);
             }
             Mode::Warn => caller.note(Verdict::Warned, reason, String::new()),
             Mode::Off => {}
@@ -221,35 +220,11 @@ pub async fn authorize(State(access): State<Access>, mut request: Request, next:
     let ended = guarded.then(|| (access.ended(&caller), access.ended(&caller), access.ended(&caller)));
     request.extensions_mut().insert(caller);
     let Some((for_request, for_answer, for_response)) = ended else { return next.run(request).await };
-    let grpc = is_grpc(&request);
+    let grpc = is_grpc(request.headers());
     let request = request.map(|body| guard::request(body, for_request));
     tokio::select! {
         error = for_answer => answer(grpc, error),
         response = next.run(request) => response.map(|body| guard::response(body, for_response)),
-    }
-}
-
-fn is_grpc(request: &Request) -> bool {
-    let content = request.headers().get(header::CONTENT_TYPE);
-    content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"))
-}
-
-fn refusal(request: &Request, error: WireError) -> Response {
-    answer(is_grpc(request), error)
-}
-
-/// A refusal in the language of the caller.
-fn answer(grpc: bool, error: WireError) -> Response {
-    if grpc {
-        return Status::from(error).into_http::<Body>();
-    }
-    let unknown = error.reason == Reason::Unauthenticated;
-    let status = if unknown { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
-    let text = format!("{}: {}\n", error.reason.as_str(), error.message);
-    if unknown {
-        (status, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response()
-    } else {
-        (status, text).into_response()
     }
 }
 

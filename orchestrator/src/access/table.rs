@@ -74,7 +74,8 @@ impl Entry {
 
     /// Whether it is a call of a service, not a route for browsers and probes.
     pub fn is_call(&self) -> bool {
-        self.path.trim_start_matches('/').contains('/')
+        // A service has the name of its package in it, which no route has.
+        self.path.contains('.')
     }
 }
 
@@ -83,6 +84,8 @@ pub const TABLE: &[Entry] = &[
     open("/healthz"),
     open("/readyz"),
     needs("/metrics", Permission::View),
+    needs("/workers", Permission::View),
+    needs("/admin/cleanup", Permission::Operate),
     open("/grpc.health.v1.Health/Check"),
     open("/grpc.health.v1.Health/Watch"),
     any_role("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo").long(),

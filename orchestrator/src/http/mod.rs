@@ -1,4 +1,5 @@
-//! What is served beside gRPC on the same port, for probes and for Prometheus: `/healthz`, `/readyz`, `/metrics`.
+//! What is served beside gRPC on the same port: `/healthz`, `/readyz` and `/metrics` for probes and for Prometheus,
+//! `/workers` and `/admin/cleanup` for scripts.
 //!
 //! `/healthz` is for whoever restarts a process that hangs: it fails only when the engine does not answer. `/readyz` is
 //! for whoever sends it work: it also fails, with the reason as its text, while nothing can be written.
@@ -6,6 +7,7 @@
 mod metrics;
 mod process;
 mod scrape;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +16,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use orch_telemetry::Exporter;
 use tokio::sync::watch;
 
 use crate::access::Auditor;
 use crate::engine::Handle;
+use crate::grpc::admin::Admin;
 use crate::index::Index;
 use crate::serve::{Connections, Standing};
 
@@ -28,6 +31,8 @@ use crate::serve::{Connections, Standing};
 pub struct Sources {
     /// The engine.
     pub handle: Handle,
+    /// The calls that routes are another form of.
+    pub admin: Admin,
     /// The index.
     pub index: Index,
     /// The data directory.
@@ -46,15 +51,17 @@ pub struct Sources {
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The paths of the routes, for the table of what each needs.
-pub const ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+pub const ROUTES: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/workers", "/admin/cleanup"];
 
 /// Adds the routes to those of gRPC.
 pub fn routes(grpc: Router, sources: Sources) -> Router {
-    let [health, ready, metered] = ROUTES;
+    let [health, ready, metered, listed, cleaned] = ROUTES;
     let http = Router::new()
         .route(health, get(healthz))
         .route(ready, get(readyz))
         .route(metered, get(metrics))
+        .route(listed, get(workers::list))
+        .route(cleaned, post(workers::cleanup))
         .with_state(sources);
     grpc.merge(http)
 }

@@ -12,8 +12,6 @@ use orch_proto::DESCRIPTORS;
 use orch_proto::credentials::Identified;
 use orch_proto::error::WireError;
 use orch_proto::v1;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tonic::codegen::InterceptedService;
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
@@ -71,16 +69,14 @@ async fn call(channel: Identified, path: &'static str) -> Result<(), Status> {
     answers.message().await.map(drop)
 }
 
-/// Status and body of a request for a route.
-async fn get(address: SocketAddr, path: &str, token: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let shown = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{shown}connection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+/// The routes that change something, and so are not asked for with GET.
+const POSTED: [&str; 1] = ["/admin/cleanup"];
+
+/// Status and body of a request for a route, by the method that it has.
+async fn route(address: SocketAddr, path: &str, token: &str) -> (u16, String) {
+    let method = if POSTED.contains(&path) { "POST" } else { "GET" };
+    let Page { status, body, .. } = http(address, &format!("{method} {path}"), &shown(token), "").await;
+    (status, body)
 }
 
 /// What must come of it, by the table: None if it is allowed.
@@ -102,7 +98,7 @@ async fn tried(orch: &Orch, entry: &'static Entry, kind: &Kind) -> Option<String
         let of_queues = error.message.contains("held to some queues") || error.message.contains("session");
         return (denied && !of_queues).then(|| error.reason.as_str().to_owned());
     }
-    let (status, body) = get(orch.running.local_addr(), entry.path, &kind.token).await;
+    let (status, body) = route(orch.running.local_addr(), entry.path, &kind.token).await;
     let reason = body.split(':').next().unwrap().to_owned();
     match status {
         200 => None,
@@ -148,9 +144,18 @@ async fn every_call_as_every_caller_is_as_the_table_says() {
 async fn a_path_that_is_none_tells_strangers_nothing() {
     let orch = Orch::guarded().await;
     let address = orch.running.local_addr();
-    assert_eq!(get(address, "/secret", "").await.0, 401);
+    assert_eq!(route(address, "/secret", "").await.0, 401);
     // Whoever is known hears from gRPC that there is no such call.
-    assert_eq!(get(address, "/secret", BOOTSTRAP).await, (200, String::new()));
+    assert_eq!(route(address, "/secret", BOOTSTRAP).await, (200, String::new()));
+    // Nor does the wrong method of a route, nor a path that is written otherwise.
+    let viewer = orch.token("viewer", v1::Role::Viewer, &[]).await;
+    for (asked, viewers) in
+        [("GET /admin/cleanup", 403), ("POST /workers", 405), ("GET //workers", 200), ("GET /workers/", 200)]
+    {
+        assert_eq!(http(address, asked, "", "").await.status, 401, "{asked}");
+        let page = http(address, asked, &shown(&viewer), "").await;
+        assert!(page.status == viewers && !page.body.contains("workers"), "{asked}: {page:?}");
+    }
     let none = InterceptedService::new(orch.channel().await, credentials(""));
     let status = call(none, "/orch.v1.AdminService/Nothing").await.unwrap_err();
     assert_eq!(reason(&status).0, "UNAUTHENTICATED");
@@ -183,6 +188,8 @@ fn the_table_says_what_it_is_to_say() {
         ("AdminService/ReadDirectorySecret", Permission::Administer),
         ("WorkerService/SubmitResults", Permission::Work),
         ("/metrics", Permission::View),
+        ("/workers", Permission::View),
+        ("/admin/cleanup", Permission::Operate),
     ] {
         assert_eq!(need(name), Need::May(permission), "{name}");
     }

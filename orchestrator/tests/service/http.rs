@@ -5,21 +5,12 @@ use std::net::SocketAddr;
 
 use orch_proto::v1;
 use orch_proto::v1::submit_results_request::Action;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::support::*;
 
-/// Status, head and body of an answer.
 async fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_lowercase(), body.to_owned())
+    let Page { status, head, body } = http(address, &format!("GET {path}"), "", "").await;
+    (status, head, body)
 }
 
 /// The samples of a scrape, by name with labels.

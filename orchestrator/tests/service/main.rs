@@ -13,6 +13,7 @@ mod repaired;
 mod restart;
 mod retries;
 mod rollback;
+mod routes;
 mod scaler;
 mod schedules;
 mod service_accounts;

@@ -1,5 +1,6 @@
 //! An orchestrator on a free port, and clients of it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use orch_core::access::Secret;
@@ -13,6 +14,8 @@ use orch_proto::v1::submit_results_request::Action;
 use orch_proto::v1::submit_results_response::Answer;
 use orch_proto::v1::worker_service_client::WorkerServiceClient;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -294,6 +297,35 @@ impl Orch {
         }
         events
     }
+}
+
+/// What a route answers.
+#[derive(Debug)]
+pub struct Page {
+    pub status: u16,
+    /// In lower case.
+    pub head: String,
+    pub body: String,
+}
+
+/// Asks for a route in plain HTTP/1. `more`: further lines of the head, each with its end.
+pub async fn http(address: SocketAddr, asked: &str, more: &str, body: &str) -> Page {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "{asked} HTTP/1.1\r\nhost: {address}\r\n{more}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Page { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// The line of a head that shows this token; none if it is empty.
+pub fn shown(token: &str) -> String {
+    if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") }
 }
 
 /// Calls again until the outcome is wanted: for what becomes so by itself within moments.

@@ -140,7 +140,7 @@ impl Admin {
         Ok(v1::DrainWorkersResponse { draining: told.iter().map(ToString::to_string).collect() })
     }
 
-    pub(super) async fn cleanup(
+    pub(crate) async fn cleanup(
         &self,
         caller: &Caller,
         request: v1::CleanupWorkersRequest,

@@ -30,7 +30,7 @@ impl Admin {
         Ok(v1::ListQueuesResponse { queues })
     }
 
-    pub(super) async fn workers(
+    pub(crate) async fn workers(
         &self,
         caller: &Caller,
         request: v1::ListWorkersRequest,
