@@ -105,8 +105,10 @@ pub struct JobSummary {
     pub submitted_at: Timestamp,
     /// When its state changed last.
     pub changed_at: Timestamp,
-    /// Who holds it, or held it last.
+    /// Who holds it, or held it last; of a gang, the first member.
     pub worker: Option<WorkerId>,
+    /// The other members of its gang, or of its last.
+    pub members: Vec<WorkerId>,
     /// Its current or last lease.
     pub lease: Option<LeaseId>,
     /// Candidates accepted from it.
@@ -196,6 +198,7 @@ impl JobSummary {
             submitted_at: record.at,
             changed_at: record.at,
             worker: None,
+            members: Vec::new(),
             lease: None,
             accepted: 0,
             duplicates: 0,
@@ -223,6 +226,7 @@ impl JobSummary {
             crashes: 0,
             changed_at: record.at,
             worker: None,
+            members: Vec::new(),
             lease: None,
             accepted: 0,
             duplicates: 0,
@@ -266,9 +270,10 @@ impl JobSummary {
                 Some(due) => self.enter(JobPhase::Delayed, Some(*due), record),
                 None => self.enter(JobPhase::Ready, None, record),
             },
-            Event::LeaseGranted { attempt, worker, .. } => {
+            Event::LeaseGranted { attempt, worker, members, .. } => {
                 self.attempts = *attempt;
                 self.worker = Some(worker.clone());
+                self.members = members.iter().map(|member| member.worker.clone()).collect();
                 self.lease = Some(LeaseId(record.seq));
                 self.enter(JobPhase::Leased, None, record);
             }

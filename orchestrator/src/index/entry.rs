@@ -88,6 +88,7 @@ fn write_summary(summary: &JobSummary, out: &mut Writer) {
         submitted_at,
         changed_at,
         worker,
+        members,
         lease,
         accepted,
         duplicates,
@@ -110,6 +111,8 @@ fn write_summary(summary: &JobSummary, out: &mut Writer) {
     out.signed(submitted_at.0);
     out.signed(changed_at.0);
     out.option(worker.as_ref(), |out, worker| out.text(worker.as_str()));
+    out.number(members.len() as u64);
+    members.iter().for_each(|member| out.text(member.as_str()));
     out.option(lease.as_ref(), |out, lease| out.number(lease.get()));
     out.number(*accepted);
     out.number(*duplicates);
@@ -141,6 +144,7 @@ fn read_summary(bytes: &mut Reader<'_>) -> Option<JobSummary> {
         submitted_at: Timestamp(bytes.signed()?),
         changed_at: Timestamp(bytes.signed()?),
         worker: bytes.option(|bytes| WorkerId::new(bytes.text()?).ok())?,
+        members: (0..bytes.number()?).map(|_| WorkerId::new(bytes.text()?).ok()).collect::<Option<_>>()?,
         lease: bytes.option(|bytes| bytes.number().map(LeaseId::new))?,
         accepted: bytes.number()?,
         duplicates: bytes.number()?,
@@ -186,7 +190,8 @@ mod tests {
             (queue, kind) in ("[a-z][a-z0-9/]{0,9}", "[a-z]{1,9}"), name in proptest::option::of(".{0,20}"),
             (priority, phase) in (any::<i32>(), 0..8usize), not_before in proptest::option::of(any::<i64>()),
             (attempts, failures, crashes) in any::<(u32, u32, u32)>(), times in any::<(i64, i64)>(),
-            (worker, lease) in (proptest::option::of("[a-z]{1,9}"), proptest::option::of(any::<u64>())),
+            (worker, members) in (proptest::option::of("[a-z]{1,9}"), proptest::collection::vec("[a-z]{1,9}", 0..3)),
+            lease in proptest::option::of(any::<u64>()),
             (accepted, duplicates, rejected) in any::<(u64, u64, u64)>(),
             (class, message) in (proptest::option::of(0..5usize), ".{0,80}"),
             history in proptest::collection::vec(any::<u64>().prop_map(Seq), 0..20), last in any::<u64>(),
@@ -201,6 +206,7 @@ mod tests {
                 submitted_at: Timestamp(times.0),
                 changed_at: Timestamp(times.1),
                 worker: worker.map(|worker| WorkerId::new(&worker).unwrap()),
+                members: members.iter().map(|member| WorkerId::new(member).unwrap()).collect(),
                 lease: lease.map(LeaseId::new),
                 class: class.map(|class| CLASSES[class]),
                 last_seq: Seq(last),

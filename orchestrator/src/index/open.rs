@@ -15,7 +15,7 @@ use super::sled_store::SledStore;
 use super::store::{Store, StoreError};
 
 /// The version of the keys and values. An index of another one is not read.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// How long sled may take to open and to be checked. It reads everything once, about a million jobs in some seconds.
 const OPEN_LIMIT: Duration = Duration::from_secs(600);

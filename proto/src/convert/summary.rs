@@ -58,6 +58,7 @@ pub fn summary(job: JobId, summary: JobSummary) -> v1::JobSummary {
         submitted_at,
         changed_at,
         worker,
+        members: _,
         lease,
         accepted,
         duplicates,

@@ -75,6 +75,10 @@ fn the_example_of_a_gang() {
     for rank in 1..3 {
         assert!(log.contains(&format!("rank {rank} is done")), "what other members print is logged:\n{log}");
     }
+    for member in ["a", "b", "c"] {
+        let listed = cluster.ctl(&["job", "list", "--worker", member, "-o", "json"]).ok().json();
+        assert_eq!(listed["jobs"][0]["job"], json!(job), "{member}: {listed}");
+    }
     drop((a, b, c));
     cluster.verify();
 }
