@@ -152,8 +152,18 @@ pub struct Call {
     pub at: f64,
     /// Its name.
     pub name: String,
+    /// What it was given and what it gave back, as strace shows it.
+    pub text: String,
     /// Whether a fault hit it.
     pub injected: bool,
+}
+
+impl Call {
+    /// Whether strace was taken off in the middle of it. What was to be injected may be half done then: the call is not made,
+    /// and its error is one that no system gives.
+    pub fn is_cut_off(&self) -> bool {
+        self.text.ends_with("<detached ...>")
+    }
 }
 
 /// The calls in a trace.
@@ -174,11 +184,12 @@ fn parse(line: &str) -> Option<Call> {
         let (time, rest) = rest.trim_start().split_once(' ')?;
         (first.parse().ok()?, time, rest.trim_start())
     };
-    let (name, _) = rest.split_once('(')?;
+    let (name, text) = rest.split_once('(')?;
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return None;
     }
-    Some(Call { thread, at: time.parse().ok()?, name: name.to_owned(), injected: rest.ends_with("(INJECTED)") })
+    let injected = text.ends_with("(INJECTED)");
+    Some(Call { thread, at: time.parse().ok()?, name: name.to_owned(), text: text.to_owned(), injected })
 }
 
 /// How often each call was made by one thread.
@@ -201,6 +212,8 @@ mod tests {
         let call = parse("1700000000.125000 pwrite64(7, \"a(b\"..., 3, 0) = 3").unwrap();
         assert_eq!((call.thread, call.name.as_str(), call.injected), (0, "pwrite64", false));
         assert!((call.at - 1_700_000_000.125).abs() < 1e-6);
+        let call = parse("1700000000.125000 pwrite64(7, \"a\"..., 3, 0 <detached ...>").unwrap();
+        assert!(call.is_cut_off() && !call.injected);
         assert!(parse("1234 1700000000.1 +++ exited with 0 +++").is_none());
         assert!(parse("1234 1700000000.1 <... fsync resumed>) = 0").is_none());
         let fault = Fault { call: "fsync".into(), when: 3, for_good: true, what: What::Error("EIO") };
