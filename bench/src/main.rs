@@ -22,6 +22,10 @@ use orch_telemetry::Sampling;
 use crate::harness::{Cluster, Settings};
 use crate::report::Figure;
 
+/// The orchestrator's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures the orchestrator over the real wire.
 ///
 /// Every figure says how durable it is: "synced" means that each acknowledged step was in the ledger and the ledger

@@ -16,6 +16,10 @@ mod view;
 
 use std::process::ExitCode;
 
+/// As the orchestrator, which runs in this process for `local run`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // `local run` starts jobs, each below a supervisor, which is this program again.
     if let Some(ended) = orch_local::take_over() {

@@ -8,6 +8,10 @@ use orch_orchestrator::config::{self, Args, OrchestratorConfig};
 use orch_orchestrator::serve;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// See `Cargo.toml` for why.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -167,7 +167,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The index writes what changed at most so often while nobody waits for it.
-const INDEX_PACE: Duration = Duration::from_millis(100);
+const INDEX_PACE: Duration = Duration::from_millis(500);
 
 /// Starts an orchestrator: everything is recovered, and it listens, when this returns.
 ///

@@ -62,9 +62,9 @@ impl Filter {
             && queue.as_ref().is_none_or(|queue| *queue == summary.queue)
             && kind.as_ref().is_none_or(|kind| *kind == summary.kind)
             && (phases.is_empty() || phases.contains(&summary.phase))
-            && worker.as_ref().is_none_or(|worker| {
-                summary.worker.as_ref() == Some(worker) || summary.members.contains(worker)
-            })
+            && worker
+                .as_ref()
+                .is_none_or(|worker| summary.worker.as_ref() == Some(worker) || summary.members.contains(worker))
             && class.is_none_or(|class| summary.class == Some(class))
             && since.is_none_or(|since| summary.changed_at >= since)
             && name.as_ref().is_none_or(|name| summary.name.as_ref() == Some(name))

@@ -1,9 +1,9 @@
-//! The mark: how far the index is, and a digest by which damage shows.
+//! The mark: how far the index is, and a digest (XXH3) by which damage shows.
 //!
 //! It is written in the same atomic step as the keys that it speaks of.
 
-use orch_core::digest::Digest;
 use orch_core::id::Seq;
+use twox_hash::XxHash3_128;
 
 use super::keys;
 use super::store::{Store, StoreError};
@@ -23,8 +23,9 @@ pub(super) struct Mark {
 
 /// What a key and its value add to the digest.
 pub(super) fn pair(key: &[u8], value: &[u8]) -> u128 {
-    // The key's length keeps (ab, c) and (a, bc) apart.
-    Digest::of_parts(&[&(key.len() as u64).to_be_bytes(), key, value]).truncated()
+    // Not of both in a row: (ab, c) and (a, bc) are two pairs.
+    let of_key = XxHash3_128::oneshot(key);
+    XxHash3_128::oneshot_with_seed(of_key as u64, value).wrapping_add(of_key.rotate_left(64))
 }
 
 const BYTES: usize = 8 + 4 + 8 + 16;

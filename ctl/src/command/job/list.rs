@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::view::{JobView, JobsView, StatsView};
 
 /// So many records behind the ledger the index is not just following it.
-const MUCH_BEHIND: u64 = 10_000;
+const MUCH_BEHIND: u64 = 100_000;
 
 /// The most jobs of one page, as the server has it.
 const PAGE: u64 = 10_000;
