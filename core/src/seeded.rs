@@ -30,11 +30,23 @@ pub enum Bug {
     RetryAfterFailedSync,
     /// A start judges old candidates by the newest version of their contract.
     ReplayRejudges,
+    /// What a job gets of a worker is there for the next one too.
+    RoomNotSetApart,
+    /// A worker gets a job again that was to be kept away from it.
+    AvoidedWorkerForgotten,
+    /// A failure that a rule makes final is tried again.
+    FinalFailureRetried,
+    /// A job goes on however many workers were lost with it.
+    CrashLimitNotKept,
+    /// A retry whose time has come goes on although retries are paused.
+    RetriedWhilePaused,
+    /// A schedule that goes on after a pause begins anew at the clock, wherever that was set.
+    TimeFiredAgain,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::FsyncRemoved,
         Self::AckBeforeSync,
         Self::DirectorySyncRemoved,
@@ -47,6 +59,12 @@ impl Bug {
         Self::DuplicateAnsweredBeforeDurable,
         Self::RetryAfterFailedSync,
         Self::ReplayRejudges,
+        Self::RoomNotSetApart,
+        Self::AvoidedWorkerForgotten,
+        Self::FinalFailureRetried,
+        Self::CrashLimitNotKept,
+        Self::RetriedWhilePaused,
+        Self::TimeFiredAgain,
     ];
 
     /// Its name, for lists.
@@ -64,6 +82,12 @@ impl Bug {
             Self::DuplicateAnsweredBeforeDurable => "duplicate answered before it is durable",
             Self::RetryAfterFailedSync => "retry after a failed sync",
             Self::ReplayRejudges => "replay that judges again",
+            Self::RoomNotSetApart => "room not set apart",
+            Self::AvoidedWorkerForgotten => "avoided worker forgotten",
+            Self::FinalFailureRetried => "final failure retried",
+            Self::CrashLimitNotKept => "crash limit not kept",
+            Self::RetriedWhilePaused => "retried while paused",
+            Self::TimeFiredAgain => "time fired again",
         }
     }
 }

@@ -39,7 +39,7 @@ enum Hunt {
 
 /// Where a bug shows.
 fn hunts(bug: Bug) -> Vec<Hunt> {
-    use FaultKind::{Kill, Network, Power, Sync, Workers};
+    use FaultKind::{Clock, Kill, Network, Power, Sync, Workers};
     let seeds = |kinds: &[FaultKind]| Hunt::Seeds(kinds.to_vec());
     match bug {
         Bug::FsyncRemoved | Bug::DirectorySyncRemoved => vec![seeds(&[Power])],
@@ -50,6 +50,11 @@ fn hunts(bug: Bug) -> Vec<Hunt> {
         Bug::TokenNotCompared | Bug::GranteeNotCompared => vec![seeds(&[Network, Workers])],
         Bug::DuplicateAnsweredBeforeDurable => vec![Hunt::Resend],
         Bug::RetryAfterFailedSync => vec![seeds(&[Sync])],
+        Bug::RoomNotSetApart | Bug::AvoidedWorkerForgotten | Bug::FinalFailureRetried | Bug::RetriedWhilePaused => {
+            vec![seeds(&[Kill])]
+        }
+        Bug::CrashLimitNotKept => vec![seeds(&[Network, Workers])],
+        Bug::TimeFiredAgain => vec![seeds(&[Clock])],
     }
 }
 

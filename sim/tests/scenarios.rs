@@ -6,7 +6,7 @@ use orch_sim::scenario::{cut, resend, steps};
 #[test]
 fn a_fault_at_each_step_of_each_call_loses_and_doubles_nothing() {
     let report = steps::run(5, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(report.struck, 13 * 5 * 5);
+    assert_eq!(report.struck, 16 * 5 * 5);
 }
 
 #[test]

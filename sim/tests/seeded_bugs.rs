@@ -1,4 +1,4 @@
-//! Each of the twelve seeded bugs is caught, and without it the same runs are quiet.
+//! Each of the seeded bugs is caught, and without it the same runs are quiet.
 //!
 //! `cargo test -p orch-sim --features seeded-bugs --test seeded_bugs -- --nocapture` says by what.
 
@@ -79,4 +79,34 @@ fn retry_after_failed_sync() {
 #[test]
 fn replay_that_judges_again() {
     caught(Bug::ReplayRejudges, &[Rule::ReplayIsLive]);
+}
+
+#[test]
+fn room_not_set_apart() {
+    caught(Bug::RoomNotSetApart, &[Rule::Room]);
+}
+
+#[test]
+fn avoided_worker_forgotten() {
+    caught(Bug::AvoidedWorkerForgotten, &[Rule::Room]);
+}
+
+#[test]
+fn final_failure_retried() {
+    caught(Bug::FinalFailureRetried, &[Rule::Retry]);
+}
+
+#[test]
+fn crash_limit_not_kept() {
+    caught(Bug::CrashLimitNotKept, &[Rule::Retry]);
+}
+
+#[test]
+fn retried_while_paused() {
+    caught(Bug::RetriedWhilePaused, &[Rule::Retry]);
+}
+
+#[test]
+fn time_fired_again() {
+    caught(Bug::TimeFiredAgain, &[Rule::Schedule]);
 }

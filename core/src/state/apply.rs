@@ -17,6 +17,7 @@ use crate::job::{JobSpec, OnDependencyFailure};
 use crate::limit::LimitTarget;
 use crate::record::{BatchJudged, CandidateAccepted, Event, JobSubmitted, Next, Origin, Record};
 use crate::resource::Requirements;
+use crate::seeded::{self, Bug};
 use crate::time::Timestamp;
 
 /// An event that cannot have happened in this state: the ledger was not written by this fold.
@@ -174,7 +175,8 @@ impl State {
                 if needs.is_some() || *avoid_worker {
                     self.require(*job, |required| {
                         required.needs = needs.clone().unwrap_or_else(|| required.needs.clone());
-                        required.avoid.extend(avoid_worker.then_some(worker));
+                        let avoids = *avoid_worker && !seeded::on(Bug::AvoidedWorkerForgotten);
+                        required.avoid.extend(avoids.then_some(worker));
                     })?;
                 }
                 Ok(())

@@ -12,6 +12,7 @@ use crate::policy::LeasePolicy;
 use crate::record::{CancelCause, Event, ExpiryCause, FailureClass, GangMember, Next};
 use crate::resource::{Needs, Offer, Requirements, Variant};
 use crate::retry::Then;
+use crate::seeded::{self, Bug};
 use crate::time::{Span, Timestamp};
 
 /// What a worker that asks for jobs offers.
@@ -256,11 +257,8 @@ impl State {
         let Some(held) = self.leases.get(&lease) else { return decision };
         let Some(job) = self.jobs.get(&held.job) else { return decision };
         let crashes = job.crashes + 1;
-        let next = if crashes >= self.retry_policy(job).crash_limit {
-            Next::Failed(FailureClass::Quarantined)
-        } else {
-            self.again(Span(0), now)
-        };
+        let too_many = crashes >= self.retry_policy(job).crash_limit && !seeded::on(Bug::CrashLimitNotKept);
+        let next = if too_many { Next::Failed(FailureClass::Quarantined) } else { self.again(Span(0), now) };
         let worker = lost.filter(|_| held.is_gang()).cloned();
         decision.events.push(Event::LeaseExpired { job: held.job, lease, cause, next, worker });
         if matches!(next, Next::Failed(_)) {
@@ -283,7 +281,8 @@ impl State {
 
     /// Decides which delayed jobs are ready by now, at most `max` of them; no retries while they are paused.
     pub fn ready_due(&self, now: Timestamp, max: usize) -> Decision<()> {
-        let retries = if self.retries_paused().is_some() { None } else { Some(&self.retries) };
+        let paused = self.retries_paused().is_some() && !seeded::on(Bug::RetriedWhilePaused);
+        let retries = if paused { None } else { Some(&self.retries) };
         let sets = std::iter::once(&self.delayed).chain(retries);
         let due = sets.flat_map(|set| set.iter().take_while(|(until, _)| *until <= now)).take(max);
         let events = due.map(|(_, job)| Event::JobReadied { job: *job, not_before: None }).collect();
@@ -346,6 +345,7 @@ impl State {
         let policy = self.retry_policy(job);
         let failures = job.failures + 1;
         let tries = match (class, rule.map(|rule| rule.then)) {
+            (_, Some(Then::Fail)) if seeded::on(Bug::FinalFailureRetried) => failures < policy.max_attempts,
             (_, Some(Then::Fail)) | (FailureClass::Quarantined, _) | (FailureClass::Permanent, None) => false,
             (_, Some(Then::Retry)) | (FailureClass::Error | FailureClass::Timeout | FailureClass::Incomplete, None) => {
                 failures < rule.and_then(|rule| rule.max_attempts).unwrap_or(policy.max_attempts)

@@ -10,6 +10,7 @@ use orch_core::explain;
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::record::ExpiryCause;
 use orch_core::resource::Requirements;
+use orch_core::seeded::{self, Bug};
 use orch_core::state::{Granted, LeaseBounds, LeaseRequest, Leased, Others, Place};
 use orch_core::time::Now;
 
@@ -68,7 +69,9 @@ impl Engine {
                 Leased::Nothing if recorded => {}
                 Leased::Nothing => break,
                 Leased::Job(lease) => {
-                    request.offer.pools.take(&lease.variant);
+                    if !seeded::on(Bug::RoomNotSetApart) {
+                        request.offer.pools.take(&lease.variant);
+                    }
                     granted.push(lease);
                 }
                 Leased::Kept(variant) => drop(request.offer.pools.take(&variant)),

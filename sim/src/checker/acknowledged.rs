@@ -10,6 +10,8 @@ use orch_core::receipt::Receipt;
 use orch_core::state::{BatchAnswer, CompleteAnswer, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
+
 /// An answer that a client got. In JSON: an object with one key, the kind of answer in snake case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -33,6 +35,15 @@ pub enum Acknowledged {
         lease: LeaseId,
         /// The job.
         job: JobId,
+    },
+    /// A worker took what it was granted, and holds all of this at once: not an answer, but what answers led to.
+    Holds {
+        /// The worker.
+        worker: WorkerId,
+        /// Every lease that it works on.
+        leases: Vec<LeaseId>,
+        /// What it has.
+        has: Machine,
     },
     /// A batch was judged.
     Judged {

@@ -132,6 +132,16 @@ impl Facts {
         self.violations.push(Violation::new(rule, message));
     }
 
+    /// Whether a job may still come to something by itself.
+    pub(super) fn is_open(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|job| job.phase == Phase::Open)
+    }
+
+    /// Whether a job was submitted under this key.
+    pub(super) fn has_key(&self, job: JobId, key: &str) -> bool {
+        self.jobs.get(&job).is_some_and(|job| job.key.as_deref() == Some(key))
+    }
+
     pub(super) fn into_violations(self) -> Vec<Violation> {
         self.violations
     }

@@ -13,14 +13,18 @@
 //! assert!(violations.is_empty(), "{}", orch_sim::checker::describe(&violations));
 //! ```
 //!
-//! What is checked is listed in [`Rule`]. The fold in `facts` is written anew, from the meaning of the records only,
-//! and shares no code with `State`: a mistake there does not hide itself here. [`Checker`] takes records one by one,
-//! for those who have them already.
+//! What is checked is listed in [`Rule`]. The folds in `facts`, `rooms` (resources), `retries` and `schedules` are written
+//! anew, from the meaning of the records only, and share no code with `State`: a mistake there does not hide itself here.
+//! [`Checker`] takes records one by one, for those who have them already.
 
 mod acknowledged;
 mod facts;
 mod identity;
+mod machine;
 mod read;
+mod retries;
+mod rooms;
+mod schedules;
 mod told;
 
 use std::fmt;
@@ -31,9 +35,13 @@ use orch_ledger::Position;
 use serde_json::Value;
 
 pub use acknowledged::{Acknowledged, AcknowledgedLog, End, Told};
+pub use machine::{Has, Machine};
 pub use read::{Checked, check_dir, check_in};
 
 use facts::Facts;
+use retries::Retries;
+use rooms::Rooms;
+use schedules::Schedules;
 
 /// What must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +84,13 @@ pub enum Rule {
     QueueTime,
     /// A gang is granted to as many different workers as it needs, all at once.
     Gang,
+    /// No worker holds more at once than it has, or a job that is not for it.
+    Room,
+    /// What follows from a failure is what the rules say: final ones are not tried again, and nothing is while retries are
+    /// paused.
+    Retry,
+    /// No schedule fires twice for one time, none early, and missed times by their policy.
+    Schedule,
 }
 
 impl Rule {
@@ -101,6 +116,9 @@ impl Rule {
             Self::OneJobPerKey => "one job per key",
             Self::QueueTime => "no job is given up early",
             Self::Gang => "all members or none",
+            Self::Room => "no more than there is room for",
+            Self::Retry => "retries follow their rules",
+            Self::Schedule => "each time of a schedule once",
         }
     }
 }
@@ -136,6 +154,9 @@ pub fn describe(violations: &[Violation]) -> String {
 #[derive(Default)]
 pub struct Checker {
     facts: Facts,
+    rooms: Rooms,
+    retries: Retries,
+    schedules: Schedules,
     state: State,
     /// The state refused a record, so that it means nothing from there on.
     state_failed: bool,
@@ -150,6 +171,9 @@ impl Checker {
     /// Takes the next record.
     pub fn take(&mut self, record: &Record, position: &Position) {
         self.facts.take(record, position);
+        self.rooms.take(record);
+        self.retries.take(record, position.batch);
+        self.schedules.take(record, &self.facts);
         if !self.state_failed
             && let Err(error) = self.state.apply(record)
         {
@@ -165,15 +189,16 @@ impl Checker {
 
     /// What does not hold, given what clients were told, and the live state's export if there is one.
     pub fn finish(self, told: &[Acknowledged], live: Option<&Value>) -> Vec<Violation> {
-        let Self { mut facts, state, state_failed } = self;
-        told::compare(&mut facts, told);
+        let Self { mut facts, mut rooms, retries, schedules, state, state_failed } = self;
+        told::compare(&mut facts, &mut rooms, told);
         if let (Some(live), false) = (live, state_failed) {
             let replayed = state.export();
             if replayed != *live {
                 facts.violated(Rule::ReplayIsLive, difference(&replayed, live));
             }
         }
-        facts.into_violations()
+        let folds = [rooms.into_violations(), retries.into_violations(), schedules.into_violations()];
+        facts.into_violations().into_iter().chain(folds.into_iter().flatten()).collect()
     }
 }
 

@@ -8,13 +8,14 @@ use orch_core::receipt::Receipt;
 use orch_core::record::Origin;
 
 use super::facts::{Facts, LeaseEnd};
+use super::rooms::Rooms;
 use super::{Acknowledged, End, Rule, Told};
 
 /// What was told of a batch before, which every resend must be told again.
 type Known<'a> = HashMap<(LeaseId, u64), (&'a [Told], Receipt)>;
 
 /// Adds what does not hold to the facts' violations.
-pub(super) fn compare(facts: &mut Facts, told: &[Acknowledged]) {
+pub(super) fn compare(facts: &mut Facts, rooms: &mut Rooms, told: &[Acknowledged]) {
     let mut known: Known<'_> = HashMap::new();
     for one in told {
         match one {
@@ -32,6 +33,7 @@ pub(super) fn compare(facts: &mut Facts, told: &[Acknowledged]) {
                 lost(facts, fault);
             }
             Acknowledged::Granted { worker, lease, job } => granted(facts, worker, *lease, *job),
+            Acknowledged::Holds { worker, leases, has } => rooms.holds(worker, leases, has),
             Acknowledged::Judged { worker, lease, number, verdicts, candidates, receipt } => {
                 grantee(facts, worker, *lease, "a batch");
                 judged(facts, *lease, *number, verdicts, candidates);

@@ -36,7 +36,7 @@ pub fn run(keep: usize) -> Result<Vec<Violation>, String> {
     let dir = MemoryDir::new();
     let mut engine = open(&dir).map_err(|error| error.to_string())?;
     let mut told = Vec::new();
-    let mut submissions = vec![jobs::setup()?];
+    let mut submissions = vec![jobs::setup(&None)?];
     for n in 0..6_u64 {
         submissions.push(jobs::one(n, 2)?);
     }

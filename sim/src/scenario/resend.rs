@@ -85,7 +85,7 @@ pub fn run(seed: u64, candidates: u64) -> Result<Report, String> {
 fn one_ledger(seed: u64, candidates: u64) -> Result<Report, String> {
     let mut run = Run::new(seed)?;
     let screen = Arc::new(Contract::compile(jobs::contract(1)?).map_err(|error| error.to_string())?);
-    run.ask(Submit(jobs::setup()?))?.map_err(|error| error.to_string())?;
+    run.ask(Submit(jobs::setup(&None)?))?.map_err(|error| error.to_string())?;
     run.register()?;
     let mut n = 0;
     while run.report.candidates < candidates && run.report.violations.is_empty() {

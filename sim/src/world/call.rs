@@ -1,12 +1,15 @@
 //! Calls to the orchestrator and their answers, as they travel.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use orch_core::id::{JobId, LeaseId, QueueName, WorkerId};
+use orch_core::id::{JobId, LeaseId, QueueName, ScheduleName, WorkerId};
 use orch_core::liveness::Progress;
 use orch_core::receipt::Receipt;
-use orch_core::record::FailureClass;
-use orch_core::state::{BatchAnswer, CompleteAnswer, Refusal, ResultsRefusal, Submission, SubmitRefusal, Submitted};
+use orch_core::resource::Pools;
+use orch_core::state::{
+    BatchAnswer, CompleteAnswer, FailureReport, Refusal, ResultsRefusal, Submission, SubmitRefusal, Submitted,
+};
 use orch_core::time::Span;
 use orch_orchestrator::engine::CallError;
 use orch_orchestrator::engine::commands::worker::{HeartbeatAnswer, LeaseAnswer, RegisterRefusal, Registered};
@@ -20,22 +23,80 @@ pub(crate) enum Party {
     People,
 }
 
+/// What people do to a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Pause,
+    Resume,
+    Remove,
+}
+
 /// A call, without its caller.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    Register { worker: WorkerId, leases: Vec<LeaseId>, last_receipt: Option<Receipt>, uptime: Span },
-    Lease { worker: WorkerId, max: usize, wait: Span },
-    Heartbeat { worker: WorkerId, leases: Vec<(LeaseId, Progress)>, last_receipt: Option<Receipt> },
-    Results { worker: WorkerId, lease: LeaseId, number: u64, candidates: Vec<String> },
-    Complete { worker: WorkerId, lease: LeaseId, batches: u64 },
-    Fail { worker: WorkerId, lease: LeaseId, class: FailureClass },
-    Release { worker: WorkerId, leases: Vec<LeaseId> },
-    Deregister { worker: WorkerId },
+    Register {
+        worker: WorkerId,
+        leases: Vec<LeaseId>,
+        last_receipt: Option<Receipt>,
+        uptime: Span,
+        pools: Pools,
+        labels: BTreeMap<String, String>,
+    },
+    Lease {
+        worker: WorkerId,
+        max: usize,
+        wait: Span,
+        pools: Pools,
+    },
+    Heartbeat {
+        worker: WorkerId,
+        leases: Vec<(LeaseId, Progress)>,
+        last_receipt: Option<Receipt>,
+    },
+    Results {
+        worker: WorkerId,
+        lease: LeaseId,
+        number: u64,
+        candidates: Vec<String>,
+    },
+    Complete {
+        worker: WorkerId,
+        lease: LeaseId,
+        batches: u64,
+    },
+    Fail {
+        worker: WorkerId,
+        lease: LeaseId,
+        report: FailureReport,
+    },
+    Release {
+        worker: WorkerId,
+        leases: Vec<LeaseId>,
+    },
+    Deregister {
+        worker: WorkerId,
+    },
     Submit(Submission),
-    Cancel { jobs: Vec<JobId> },
+    Cancel {
+        jobs: Vec<JobId>,
+    },
     Retry,
-    Pause { queue: QueueName },
-    Resume { queue: QueueName },
+    Pause {
+        queue: QueueName,
+    },
+    Resume {
+        queue: QueueName,
+    },
+    Retries {
+        pause: bool,
+    },
+    Schedule {
+        schedule: ScheduleName,
+        change: Change,
+    },
+    Trust {
+        worker: WorkerId,
+    },
 }
 
 /// The kinds of calls.
@@ -55,11 +116,14 @@ pub enum CallKind {
     Retry,
     Pause,
     Resume,
+    Retries,
+    Schedule,
+    Trust,
 }
 
 impl CallKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Register,
         Self::Lease,
         Self::Heartbeat,
@@ -73,6 +137,9 @@ impl CallKind {
         Self::Retry,
         Self::Pause,
         Self::Resume,
+        Self::Retries,
+        Self::Schedule,
+        Self::Trust,
     ];
 }
 
@@ -92,6 +159,9 @@ impl Call {
             Self::Retry => CallKind::Retry,
             Self::Pause { .. } => CallKind::Pause,
             Self::Resume { .. } => CallKind::Resume,
+            Self::Retries { .. } => CallKind::Retries,
+            Self::Schedule { .. } => CallKind::Schedule,
+            Self::Trust { .. } => CallKind::Trust,
         }
     }
 }
@@ -102,7 +172,11 @@ impl fmt::Display for Call {
             Self::Register { worker, leases, last_receipt, .. } => {
                 write!(f, "register {worker} with {leases:?} up to {:?}", last_receipt.map(|receipt| receipt.seq.0))
             }
-            Self::Lease { worker, max, .. } => write!(f, "lease {max} for {worker}"),
+            Self::Lease { worker, max, pools, .. } => {
+                let left = |(name, pool): (_, &orch_core::resource::Pool)| format!("{name} {}", pool.free());
+                let left: Vec<String> = pools.0.iter().map(left).collect();
+                write!(f, "lease {max} for {worker} with {}", left.join(", "))
+            }
             Self::Heartbeat { worker, leases, .. } => {
                 let leases: Vec<u64> = leases.iter().map(|(lease, _)| lease.get()).collect();
                 write!(f, "heartbeat {worker} {leases:?}")
@@ -113,14 +187,21 @@ impl fmt::Display for Call {
             Self::Complete { worker, lease, batches } => {
                 write!(f, "complete of {worker} lease {lease} after {batches}")
             }
-            Self::Fail { worker, lease, class } => write!(f, "fail of {worker} lease {lease} {class:?}"),
+            Self::Fail { worker, lease, report } => {
+                write!(f, "fail of {worker} lease {lease} {:?} {:?} {}", report.class, report.exit_code, report.message)
+            }
             Self::Release { worker, leases } => write!(f, "release of {worker} {leases:?}"),
             Self::Deregister { worker } => write!(f, "deregister {worker}"),
-            Self::Submit(submission) => write!(f, "submit {} jobs", submission.jobs.len()),
+            Self::Submit(submission) => {
+                write!(f, "submit {} jobs, {} schedules", submission.jobs.len(), submission.schedules.len())
+            }
             Self::Cancel { jobs } => write!(f, "cancel {jobs:?}"),
             Self::Retry => write!(f, "retry"),
             Self::Pause { queue } => write!(f, "pause {queue}"),
             Self::Resume { queue } => write!(f, "resume {queue}"),
+            Self::Retries { pause } => write!(f, "pause retries: {pause}"),
+            Self::Schedule { schedule, change } => write!(f, "{change:?} schedule {schedule}"),
+            Self::Trust { worker } => write!(f, "trust {worker} again"),
         }
     }
 }

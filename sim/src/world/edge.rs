@@ -7,18 +7,19 @@ use orch_core::contract::{Rejection, Rule as Gate, Screen};
 use orch_core::id::{LeaseId, WorkerId};
 use orch_core::receipt::Receipt;
 use orch_core::state::{
-    BatchAnswer, CompleteAnswer, FailureReport, JobFilter, Judged, LeaseRequest, Refusal, ResultsRefusal,
-    SubmitRefusal, Submitted,
+    BatchAnswer, CompleteAnswer, JobFilter, Judged, LeaseRequest, Refusal, ResultsRefusal, SubmitRefusal, Submitted,
 };
 use orch_orchestrator::engine::commands::admin::{CancelJobs, PauseQueue, ResumeQueue, RetryFailed, Submit};
 use orch_orchestrator::engine::commands::results::{CompleteJob, DescribeLease, FailJob, JudgeBatch, LeaseTerms};
+use orch_orchestrator::engine::commands::schedules::{PauseSchedule, RemoveSchedule};
+use orch_orchestrator::engine::commands::trust::{ResumeWorker, SwitchRetries};
 use orch_orchestrator::engine::commands::worker::{
     DeregisterWorker, Heartbeat, HeartbeatAnswer, LeaseAnswer, LeaseJobs, RegisterRefusal, RegisterWorker, Registered,
     ReleaseLeases,
 };
 use orch_orchestrator::engine::{Begun, CallError, Pending, Replied, WorkerRegistration, envelope};
 
-use super::call::{Answer, Call, Reply, Request, Step};
+use super::call::{Answer, Call, Change, Reply, Request, Step};
 use crate::checker::{Acknowledged, End, Told};
 
 /// By what the candidates of a lease are judged.
@@ -63,6 +64,8 @@ enum Awaited {
     Cancel(Begun<Vec<orch_core::id::JobId>>),
     Retry(Begun<Vec<orch_core::id::JobId>>),
     Control(Begun<Result<(), Refusal>>),
+    Switch(Begun<bool>),
+    Schedule(Begun<Result<bool, Refusal>>),
 }
 
 struct Waiting {
@@ -112,15 +115,17 @@ impl Edge {
 
     fn begin(&mut self, call: Call) -> Awaited {
         match call {
-            Call::Register { worker, leases, last_receipt, uptime } => {
-                let registration = WorkerRegistration { kinds: kinds(), slots: 1, ..WorkerRegistration::default() };
+            Call::Register { worker, leases, last_receipt, uptime, pools, labels } => {
+                let registration =
+                    WorkerRegistration { kinds: kinds(), slots: 1, pools, labels, ..WorkerRegistration::default() };
                 let name = worker.clone();
                 let command = RegisterWorker { worker, registration, leases, last_receipt, uptime };
                 Awaited::Register(name, self.hand_in(command))
             }
-            Call::Lease { worker, max, wait } => {
+            Call::Lease { worker, max, wait, pools } => {
                 let name = worker.clone();
-                let request = LeaseRequest::new(worker, Vec::new(), max);
+                let mut request = LeaseRequest::new(worker, Vec::new(), max);
+                request.offer.pools = pools;
                 Awaited::Lease(name, self.hand_in(LeaseJobs::new(request, wait)))
             }
             Call::Heartbeat { worker, leases, last_receipt } => {
@@ -134,13 +139,9 @@ impl Edge {
                 let name = worker.clone();
                 Awaited::End(name, lease, self.hand_in(CompleteJob { worker, lease, batches }))
             }
-            Call::Fail { worker, lease, class } => {
-                let (name, message) = (worker.clone(), "it went wrong".to_owned());
-                Awaited::End(
-                    name,
-                    lease,
-                    self.hand_in(FailJob { worker, lease, report: FailureReport::new(class, message) }),
-                )
+            Call::Fail { worker, lease, report } => {
+                let name = worker.clone();
+                Awaited::End(name, lease, self.hand_in(FailJob { worker, lease, report }))
             }
             Call::Release { worker, leases } => {
                 let name = worker.clone();
@@ -160,6 +161,18 @@ impl Edge {
                 Awaited::Control(self.hand_in(PauseQueue { queue, reason: "maintenance".to_owned() }))
             }
             Call::Resume { queue } => Awaited::Control(self.hand_in(ResumeQueue { queue })),
+            Call::Retries { pause } => {
+                let pause = pause.then(|| "an incident".to_owned());
+                Awaited::Switch(self.hand_in(SwitchRetries { pause }))
+            }
+            Call::Schedule { schedule, change } => match change {
+                Change::Remove => Awaited::Control(self.hand_in(RemoveSchedule { schedule })),
+                Change::Pause | Change::Resume => {
+                    let reason = (change == Change::Pause).then(|| "holidays".to_owned());
+                    Awaited::Schedule(self.hand_in(PauseSchedule { schedule, reason }))
+                }
+            },
+            Call::Trust { worker } => Awaited::Control(self.hand_in(ResumeWorker { worker })),
         }
     }
 
@@ -350,6 +363,16 @@ impl Edge {
             Awaited::Control(mut begun) => match begun.try_answer() {
                 None => Found::NotYet(Awaited::Control(begun)),
                 Some(replied) => answered(replied, |_, _| Vec::new(), |answer, _| Answer::Controlled(answer)),
+            },
+            Awaited::Switch(mut begun) => match begun.try_answer() {
+                None => Found::NotYet(Awaited::Switch(begun)),
+                Some(replied) => answered(replied, |_, _| Vec::new(), |_, _| Answer::Controlled(Ok(()))),
+            },
+            Awaited::Schedule(mut begun) => match begun.try_answer() {
+                None => Found::NotYet(Awaited::Schedule(begun)),
+                Some(replied) => {
+                    answered(replied, |_, _| Vec::new(), |answer, _| Answer::Controlled(answer.map(|_| ())))
+                }
             },
         }
     }

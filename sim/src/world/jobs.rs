@@ -10,17 +10,24 @@ use orch_core::id::QueueName;
 use orch_core::job::{JobSpec, OnDependencyFailure, Payload};
 use orch_core::policy::{LeasePatch, RetryPatch};
 use orch_core::queue::QueueSpec;
+use orch_core::retry::RetryRule;
 use orch_core::state::{Granted, Submission};
 use orch_core::time::Span;
 use orch_core::unique::Unique;
 
 use super::dice::Dice;
+use super::variety::Variety;
+use super::{machines, rules};
+use crate::checker::Machine;
 
 /// How long a lease lives without a heartbeat. Longer than what counts as a stall of the engine.
 pub(crate) const TTL: u64 = 8_000;
 
 /// The queues: one whose contract gets stricter, and one that gives up early.
 pub(crate) const QUEUES: [&str; 2] = ["roots", "brief"];
+
+/// The retry rules of the queues, if they have any.
+pub(crate) type Rules = Option<Vec<RetryRule>>;
 
 /// The contract. Its second version asks for more than its first.
 pub(crate) fn contract(version: u32) -> Result<ContractSpec, String> {
@@ -38,7 +45,7 @@ pub(crate) fn contract(version: u32) -> Result<ContractSpec, String> {
 }
 
 /// A queue under a version of the contract.
-pub(crate) fn queue(name: &str, version: u32) -> Result<QueueSpec, String> {
+pub(crate) fn queue(name: &str, version: u32, rules: Rules) -> Result<QueueSpec, String> {
     let mut queue = QueueSpec::new(QueueName::new(name).map_err(|error| error.to_string())?);
     queue.contract = Some(format!("roots@{version}").parse().map_err(|error| format!("{error}"))?);
     queue.kind = Some("roots".parse().map_err(|error| format!("{error}"))?);
@@ -50,25 +57,32 @@ pub(crate) fn queue(name: &str, version: u32) -> Result<QueueSpec, String> {
         cap: Some(Span(2_000)),
         jitter: Some(Span(200)),
         crash_limit: Some(if brief { 2 } else { 40 }),
-        rules: None,
+        rules,
     };
     queue.lease = LeasePatch { ttl: Some(Span(TTL)), heartbeat: Some(Span(super::worker::HEARTBEAT)) };
     Ok(queue)
 }
 
 /// The submit that everything else needs.
-pub(crate) fn setup() -> Result<Submission, String> {
-    let queues = QUEUES.iter().map(|name| queue(name, 1)).collect::<Result<_, _>>()?;
+pub(crate) fn setup(rules: &Rules) -> Result<Submission, String> {
+    let queues = QUEUES.iter().map(|name| queue(name, 1, rules.clone())).collect::<Result<_, _>>()?;
     Ok(Submission { contracts: vec![contract(1)?], queues, ..Submission::default() })
 }
 
 /// The submit that makes the contract stricter.
-pub(crate) fn stricter() -> Result<Submission, String> {
-    Ok(Submission { contracts: vec![contract(2)?], queues: vec![queue(QUEUES[0], 2)?], ..Submission::default() })
+pub(crate) fn stricter(rules: &Rules) -> Result<Submission, String> {
+    let queues = vec![queue(QUEUES[0], 2, rules.clone())?];
+    Ok(Submission { contracts: vec![contract(2)?], queues, ..Submission::default() })
 }
 
 /// Some jobs, each under a key of its own.
-pub(crate) fn jobs(dice: &mut Dice, count: usize, batch: usize) -> Result<Submission, String> {
+pub(crate) fn jobs(
+    dice: &mut Dice,
+    count: usize,
+    batch: usize,
+    variety: &mut Variety,
+    machines: &[Machine],
+) -> Result<Submission, String> {
     let mut jobs = Vec::new();
     for i in 0..count {
         let name = QUEUES[usize::from(dice.chance(250))];
@@ -100,6 +114,12 @@ pub(crate) fn jobs(dice: &mut Dice, count: usize, batch: usize) -> Result<Submis
         // And so are gangs: a few, because each keeps its workers until all of them have heard of its end.
         if base % 20 == 3 {
             job.gang = Some(GangSpec { workers: 2, timeout: Some(Span(3_000)) });
+        }
+        if variety.needs && variety.dice.chance(600) {
+            machines::need(&mut job, &mut variety.dice, machines)?;
+        }
+        if variety.rules {
+            rules::rule(&mut job, &mut variety.dice)?;
         }
         jobs.push(job);
     }

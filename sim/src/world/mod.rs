@@ -9,19 +9,24 @@
 //! the ledger.
 //!
 //! Where to look: `faults` is what goes wrong; `process` the orchestrator's process and its disk; `edge` what the gRPC
-//! edge does; `worker` and `people` the clients; `lease_time` the model of how long leases live.
+//! edge does; `worker` and `people` the clients; `machines`, `rules` and `calendar` what jobs need, how they fail and when they
+//! come again; `lease_time` the model of how long leases live.
 
+mod calendar;
 mod call;
 mod dice;
 mod edge;
 mod faults;
 pub(crate) mod jobs;
 mod lease_time;
+mod machines;
 mod people;
 mod process;
 mod recover;
+mod rules;
 mod step;
 mod trace;
+mod variety;
 mod worker;
 
 use std::cmp::Reverse;
@@ -31,6 +36,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use orch_core::id::JobId;
+use orch_orchestrator::engine::commands::worker::LeaseAnswer;
 
 pub use call::{CallKind, Step};
 pub use faults::FaultKind;
@@ -43,9 +49,10 @@ use lease_time::LeaseTime;
 use people::People;
 use process::Process;
 use trace::Trace;
+use variety::Variety;
 use worker::SimWorker;
 
-use crate::checker::{Acknowledged, Rule, Violation, check_in};
+use crate::checker::{Acknowledged, Machine, Rule, Violation, check_in};
 
 /// A call at one step of which something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +157,7 @@ struct World {
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<(u64, u64), Happening>,
     dice: Dice,
+    variety: Variety,
     trace: Trace,
     weather: Weather,
     calm: bool,
@@ -191,14 +199,23 @@ impl World {
         let until = if options.target.is_some() { TARGET_UNTIL } else { FAULTS_UNTIL };
         let process = Process::new(&mut dice);
         let count = 2 + dice.below(4);
-        let workers = (0..count).map(|i| SimWorker::new(&format!("w{i}"), 1 + dice.below(3)));
+        let mut variety = Variety::draw(options.seed, options.target.is_some());
+        let machines: Vec<Machine> = (0..count).map(|_| machines::machine(&mut variety.dice)).collect();
+        let of_name = |(i, machine): (usize, &Machine)| (format!("w{i}"), machine.clone());
+        let workers = machines.iter().enumerate().map(of_name);
+        let workers = workers.map(|(name, machine)| SimWorker::new(&name, 1 + dice.below(3), machine));
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let mut plan = Plan::draw(&mut dice, &options.faults, count, until);
         if options.target.is_some() {
             // Every kind of call is to be made.
             plan.faults.push((dice.between(2_000, until / 2), Fault::WorkerLeaves { worker: 0 }));
         }
-        let people = People::draw(&mut dice, until * 3 / 4, options.target.is_some())?;
+        if variety.schedules && options.faults.contains(&FaultKind::Clock) {
+            let steps = calendar::steps(&mut variety.dice, until);
+            plan.faults.extend(steps.into_iter().map(|(at, by_ms)| (at, Fault::ClockJumps { by_ms })));
+        }
+        let everything = options.target.is_some();
+        let people = People::draw(&mut dice, until * 3 / 4, everything, &mut variety, &machines)?;
         let mut world = Self {
             options: options.clone(),
             now: 0,
@@ -206,6 +223,7 @@ impl World {
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             dice,
+            variety,
             trace: Trace::new(options.trace),
             weather: plan.weather,
             calm: false,
@@ -308,6 +326,10 @@ impl World {
         let now = self.now;
         match party {
             Party::People => {
+                if self.calm {
+                    let set_aside = self.process.engine.iter().flat_map(|engine| engine.state().set_aside().keys());
+                    set_aside.for_each(|worker| self.people.trust_again(worker, now));
+                }
                 for call in self.people.look(now, &mut self.dice) {
                     let id = self.calls(party, 0, call.clone());
                     self.people.asks(id, call, now);
@@ -410,7 +432,11 @@ impl World {
                 }
                 let sim = &mut self.workers[worker];
                 if sim.up && sim.life == life {
-                    let wrong = sim.take(id, answer, self.now, self.calm, &mut self.dice);
+                    let grants = matches!(&answer, call::Answer::Leased(LeaseAnswer::Granted { leases, .. }) if !leases.is_empty());
+                    let wrong = sim.take(id, answer, self.now, self.calm, &mut self.dice, &mut self.variety);
+                    if grants {
+                        self.told.push(sim.holds());
+                    }
                     self.wrong_all(wrong);
                 }
             }

@@ -2,10 +2,11 @@
 
 use orch_core::id::JobId;
 use orch_core::state::{JobState, State};
+use orch_core::time::Timestamp;
 
 use super::faults::Weather;
 use super::jobs::TTL;
-use super::{Happening, World};
+use super::{Happening, World, machines};
 use crate::checker::Rule;
 
 /// How long after the faults everything that is open must be leased again.
@@ -67,13 +68,19 @@ impl World {
             | Some(JobState::Failed { .. } | JobState::Blocked { .. } | JobState::Delayed { .. } | JobState::Running) => {
                 None
             }
+            Some(JobState::Ready) if self.is_for_nobody(state, *job) => None,
             Some(JobState::Ready) => Some(format!("job {job} is ready and nobody takes it")),
             Some(JobState::Leased { lease }) if lease.get() <= *last => {
                 Some(format!("job {job} is held under lease {lease}, from before the end of the faults"))
             }
             Some(JobState::Leased { .. }) => None,
         };
-        let waiting: Vec<String> = jobs.iter().filter_map(waits).collect();
+        let mut waiting: Vec<String> = jobs.iter().filter_map(waits).collect();
+        // The engine looks at the calendar at least once a second.
+        let wall = self.process.now(self.now.saturating_sub(3_000)).wall;
+        let passed = state.schedules().iter().filter(|(_, known)| known.paused.is_none());
+        let passed = passed.filter(|(_, known)| known.next.is_some_and(|next| next <= wall));
+        waiting.extend(passed.map(|(name, known)| format!("schedule {name} was to come at {:?}", known.next)));
         for message in waiting {
             self.wrong(Rule::Liveness, message);
         }
@@ -84,8 +91,9 @@ impl World {
         let Some(engine) = &self.process.engine else { return false };
         let state = engine.state();
         let open: Vec<JobId> = state.held_jobs().into_iter().filter(|job| state.is_open(*job)).collect();
-        let horizon = self.process.now(self.until + DONE_WITHIN).wall;
-        let left: Vec<JobId> = open.into_iter().filter(|job| !waits_for_long(state, *job, horizon, 0)).collect();
+        // Who waits for so long would leave no time to be done.
+        let horizon = self.process.now(self.until + DONE_WITHIN / 2).wall;
+        let left: Vec<JobId> = open.into_iter().filter(|job| !self.waits_for_long(state, *job, horizon, 0)).collect();
         if left.is_empty() && self.people.content() {
             return true;
         }
@@ -97,20 +105,28 @@ impl World {
         }
         false
     }
-}
 
-/// Whether a job waits, or waits for one that waits, until a time that the wall clock showed while it was wrong.
-fn waits_for_long(state: &State, job: JobId, horizon: orch_core::time::Timestamp, depth: u32) -> bool {
-    match state.job(job).map(|job| &job.state) {
-        Some(JobState::Delayed { until }) => *until > horizon,
-        Some(JobState::Blocked { waiting_on }) => {
-            depth < 16 && waiting_on.iter().any(|on| waits_for_long(state, *on, horizon, depth + 1))
+    /// Whether a job waits, or waits for one that waits, until a time that the wall clock showed while it was wrong, or for a
+    /// worker that there is not.
+    fn waits_for_long(&self, state: &State, job: JobId, horizon: Timestamp, depth: u32) -> bool {
+        match state.job(job).map(|job| &job.state) {
+            Some(JobState::Delayed { until }) => *until > horizon,
+            Some(JobState::Blocked { waiting_on }) => {
+                depth < 16 && waiting_on.iter().any(|on| self.waits_for_long(state, *on, horizon, depth + 1))
+            }
+            // An array ends with the last of its tasks.
+            Some(JobState::Running) => state.array(job).is_some_and(|array| {
+                let open = array.held().iter().filter(|task| state.is_open(**task));
+                depth < 16 && open.into_iter().any(|task| self.waits_for_long(state, *task, horizon, depth + 1))
+            }),
+            Some(JobState::Ready) => self.is_for_nobody(state, job),
+            Some(JobState::Leased { .. } | JobState::Failed { .. }) | None => false,
         }
-        // An array ends with the last of its tasks.
-        Some(JobState::Running) => state.array(job).is_some_and(|array| {
-            let open = array.held().iter().filter(|task| state.is_open(**task));
-            depth < 16 && open.into_iter().any(|task| waits_for_long(state, *task, horizon, depth + 1))
-        }),
-        Some(JobState::Ready | JobState::Leased { .. } | JobState::Failed { .. }) | None => false,
+    }
+
+    /// Whether nobody could ever have a job: it is kept away from each worker that has what it needs by now.
+    fn is_for_nobody(&self, state: &State, job: JobId) -> bool {
+        let workers = self.workers.iter().map(|worker| (&worker.name, &worker.machine));
+        state.job(job).is_some_and(|job| !machines::anybody_could(state.requirements(job), workers))
     }
 }

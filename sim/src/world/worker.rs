@@ -10,14 +10,18 @@ use orch_core::id::{LeaseId, WorkerId};
 use orch_core::liveness::{MemberStep, Order, Progress};
 use orch_core::receipt::Receipt;
 use orch_core::record::FailureClass;
-use orch_core::state::{Granted, ResultsRefusal};
+use orch_core::resource::{Allocation, Pools};
+use orch_core::state::{FailureReport, Granted, ResultsRefusal};
 use orch_core::time::Span;
 use orch_orchestrator::engine::commands::worker::{LeaseAnswer, LeaseStanding};
 
 use super::call::{Answer, Call, CallKind};
 use super::dice::Dice;
 use super::jobs::candidates;
-use crate::checker::{Rule, Violation};
+use super::machines;
+use super::rules;
+use super::variety::Variety;
+use crate::checker::{Acknowledged, Machine, Rule, Violation};
 
 /// How often a heartbeat is sent.
 pub(crate) const HEARTBEAT: u64 = 2_000;
@@ -33,6 +37,8 @@ struct Work {
     end_next: u64,
     /// The worker was told that the lease is lost and sends what it has all the same.
     lost: bool,
+    /// What it set apart for it.
+    allocation: Allocation,
 }
 
 struct Batch {
@@ -42,10 +48,10 @@ struct Batch {
     answered: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum PlannedEnd {
     Complete,
-    Fail(FailureClass),
+    Fail(FailureReport),
     Release,
 }
 
@@ -67,10 +73,16 @@ pub(crate) struct SimWorker {
     asked: BTreeMap<u64, (CallKind, u64)>,
     next_heartbeat: u64,
     slots: usize,
+    pub(crate) machine: Machine,
+    /// Everything that it has, with nothing taken.
+    whole: Pools,
+    /// What it said that is left when it asked for jobs last.
+    offered: Pools,
 }
 
 impl SimWorker {
-    pub(crate) fn new(name: &str, slots: usize) -> Result<Self, String> {
+    pub(crate) fn new(name: &str, slots: usize, machine: Machine) -> Result<Self, String> {
+        let whole = machines::pools(&machine)?;
         Ok(Self {
             name: WorkerId::new(name).map_err(|error| error.to_string())?,
             life: 0,
@@ -86,6 +98,9 @@ impl SimWorker {
             asked: BTreeMap::new(),
             next_heartbeat: 0,
             slots,
+            machine,
+            offered: whole.clone(),
+            whole,
         })
     }
 
@@ -135,7 +150,10 @@ impl SimWorker {
             | CallKind::Cancel
             | CallKind::Retry
             | CallKind::Pause
-            | CallKind::Resume => {}
+            | CallKind::Resume
+            | CallKind::Retries
+            | CallKind::Schedule
+            | CallKind::Trust => {}
         }
     }
 
@@ -160,7 +178,9 @@ impl SimWorker {
         if !self.registered {
             if !asks(CallKind::Register) {
                 let uptime = Span(now.saturating_sub(self.started));
-                calls.push(Call::Register { worker, leases: held().collect(), last_receipt: self.receipt, uptime });
+                let (leases, last_receipt) = (held().collect(), self.receipt);
+                let (pools, labels) = (self.whole.clone(), self.machine.labels.clone());
+                calls.push(Call::Register { worker, leases, last_receipt, uptime, pools, labels });
             }
             return calls;
         }
@@ -174,7 +194,11 @@ impl SimWorker {
         let free = self.slots.saturating_sub(held().count());
         if free > 0 && !asks(CallKind::Lease) {
             let wait = Span(dice.between(0, 2_000));
-            calls.push(Call::Lease { worker: worker.clone(), max: free, wait });
+            let mut left = self.whole.clone();
+            let working = self.work.values().filter(|work| !work.lost);
+            working.for_each(|work| left.set_apart(&work.allocation));
+            self.offered = left.clone();
+            calls.push(Call::Lease { worker: worker.clone(), max: free, wait, pools: left });
         }
         for (lease, work) in &mut self.work {
             work.look(*lease, &worker, now, dice, &mut calls);
@@ -191,7 +215,15 @@ impl SimWorker {
     }
 
     /// Takes an answer.
-    pub(crate) fn take(&mut self, id: u64, answer: Answer, now: u64, calm: bool, dice: &mut Dice) -> Vec<Violation> {
+    pub(crate) fn take(
+        &mut self,
+        id: u64,
+        answer: Answer,
+        now: u64,
+        calm: bool,
+        dice: &mut Dice,
+        variety: &mut Variety,
+    ) -> Vec<Violation> {
         let waited = self.asked.remove(&id).is_some();
         let mut wrong = Vec::new();
         match answer {
@@ -211,7 +243,7 @@ impl SimWorker {
                 }
                 // An answer that nobody waits for any more is lost, and its leases with it.
                 for (granted, _) in leases.into_iter().filter(|_| waited) {
-                    self.work.entry(granted.lease).or_insert_with(|| Work::plan(&granted, now, calm, dice));
+                    wrong.extend(self.begin(&granted, now, calm, dice, variety));
                 }
             }
             Answer::Beat(Some((standings, _))) => {
@@ -254,6 +286,44 @@ impl SimWorker {
             Answer::Submitted(_) | Answer::Cancelled | Answer::Retried | Answer::Controlled(_) => {}
         }
         wrong
+    }
+
+    /// Begins a job: sets apart what it gets of what was left when the worker asked, as a real one does.
+    fn begin(
+        &mut self,
+        granted: &Granted,
+        now: u64,
+        calm: bool,
+        dice: &mut Dice,
+        variety: &mut Variety,
+    ) -> Option<Violation> {
+        if self.work.contains_key(&granted.lease) {
+            return None;
+        }
+        let mut work = Work::plan(granted, now, calm, dice);
+        if variety.rules
+            && !calm
+            && let Some(report) = rules::failure(&mut variety.dice)
+        {
+            work.end = PlannedEnd::Fail(report);
+            work.end_at = work.end_at.min(now + variety.dice.between(50, 4_000));
+            work.batches.retain(|batch| batch.ready_at <= work.end_at);
+            work.end_next = work.end_at;
+        }
+        let allocation = self.offered.take(&granted.variant);
+        let fits = allocation.is_some();
+        work.allocation = allocation.unwrap_or_default();
+        self.work.insert(granted.lease, work);
+        (!fits).then(|| {
+            let message = format!("{} has no room for {} of lease {}", self.name, granted.variant, granted.lease);
+            Violation::new(Rule::Room, message)
+        })
+    }
+
+    /// What it holds at this moment.
+    pub(crate) fn holds(&self) -> Acknowledged {
+        let leases = self.work.iter().filter(|(_, work)| !work.lost).map(|(lease, _)| *lease).collect();
+        Acknowledged::Holds { worker: self.name.clone(), leases, has: self.machine.clone() }
     }
 
     fn keep(&mut self, receipt: Receipt) {
@@ -313,7 +383,7 @@ impl Work {
         }
         let end = match dice.below(20) {
             _ if calm => PlannedEnd::Complete,
-            0 => PlannedEnd::Fail(FailureClass::Error),
+            0 => PlannedEnd::Fail(FailureReport::new(FailureClass::Error, "it went wrong")),
             1 => PlannedEnd::Release,
             2 => {
                 // Too little: the contract says that it is not complete.
@@ -326,7 +396,7 @@ impl Work {
             PlannedEnd::Complete if is_other => u64::MAX,
             PlannedEnd::Complete | PlannedEnd::Fail(_) | PlannedEnd::Release => ready_at + dice.between(1, pace),
         };
-        Self { batches, end, end_at, end_next: end_at, lost: false }
+        Self { batches, end, end_at, end_next: end_at, lost: false, allocation: Allocation::default() }
     }
 
     fn send_again(&mut self, now: u64) {
@@ -351,9 +421,9 @@ impl Work {
             return;
         }
         self.end_next = now + dice.between(400, 1_500);
-        calls.push(match self.end {
+        calls.push(match self.end.clone() {
             PlannedEnd::Complete => Call::Complete { worker: worker(), lease, batches: self.batches.len() as u64 },
-            PlannedEnd::Fail(class) => Call::Fail { worker: worker(), lease, class },
+            PlannedEnd::Fail(report) => Call::Fail { worker: worker(), lease, report },
             PlannedEnd::Release => Call::Release { worker: worker(), leases: vec![lease] },
         });
         if matches!(self.end, PlannedEnd::Release) {

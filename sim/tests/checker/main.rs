@@ -1,4 +1,8 @@
-//! Each rule of the checker, broken by records and answers made by hand.
+//! Each rule of the checker, broken by records and answers made by hand: here what is told and what counts, in `attempts` whom
+//! jobs go to and what follows from failures, in `calendar` schedules.
+
+mod attempts;
+mod calendar;
 
 use orch_core::contract::{Contract, ContractSpec};
 use orch_core::digest::Digest;
@@ -80,6 +84,19 @@ fn expired(lease: u64) -> Event {
 
 fn completed(lease: u64) -> Event {
     Event::JobCompleted { job: job(), lease: LeaseId::new(lease) }
+}
+
+/// What does not hold of these records, one batch each, and of what was told.
+fn rules(records: &[(i64, Event)], told: &[Acknowledged]) -> Vec<Rule> {
+    let mut checker = Checker::new();
+    for (seq, (at, event)) in (1..).zip(records) {
+        let record = Record { seq: Seq(seq), at: Timestamp(*at), event: event.clone() };
+        let chain = Some(Digest::of(&seq.to_be_bytes()));
+        checker.take(&record, &Position { batch: seq, left: 0, chain });
+    }
+    let violations = checker.finish(told, None);
+    println!("{}", describe(&violations));
+    violations.into_iter().map(|violation| violation.rule).collect()
 }
 
 /// Record 1 is the contract, 2 the queue, 3 the job.
@@ -236,7 +253,7 @@ fn done_means_complete() {
         lease: LeaseId::new(4),
         class: FailureClass::Incomplete,
         message: String::new(),
-        next: Next::Ready,
+        next: Next::Delayed(Timestamp(61_000)),
         exit_code: None,
         needs: None,
         avoid_worker: false,
