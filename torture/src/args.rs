@@ -145,8 +145,9 @@ pub struct Overload {
     /// How many times what it sustains is offered.
     #[arg(long, default_value_t = 10)]
     pub times: u64,
-    /// Jobs that wait from the beginning: they make questions dear.
-    #[arg(long, default_value_t = 20_000)]
+    /// Jobs that wait from the beginning: they make questions dear to the orchestrator, and so the flood cheap to send. With
+    /// too few, what was offered falls short of the multiple, and the report says so.
+    #[arg(long, default_value_t = 200_000)]
     pub waiting: u64,
 }
 

@@ -1,7 +1,9 @@
 //! Ten times the load that the orchestrator can sustain.
 //!
 //! First a few clients find out how many calls a second it sustains: half of them submit a job, half ask a question that
-//! walks over every open job. Then calls are made at ten times that rate, whether or not the ones before were answered.
+//! walks over every open job. Many jobs wait, so that a question costs the orchestrator milliseconds and its client a message:
+//! that is how clients on the same machine can ask for ten times what there is. Then calls are made at ten times that rate,
+//! whether or not the ones before were answered. What was truly offered is counted, and told as a multiple.
 //! It must refuse what it cannot take at once, with a hint when to come back, keep its memory and its workers, lose
 //! nothing that it took, and be its old self soon after.
 
@@ -139,13 +141,15 @@ pub async fn run(
     report.violations(told.check(server.data())?);
     report.violations(server.panics());
     let rate = |count: u64| format!("{:.0} a second", count as f64 / took.as_secs_f64());
+    let times = get(&counts.offered) as f64 / took.as_secs_f64() / sustained;
     report.fact("sustained", format_args!("{sustained:.0} calls a second"));
     report.fact("offered", rate(get(&counts.offered)));
+    report.fact("times the sustained", format_args!("{times:.1} of {} wanted", options.times));
     report.fact("answered", rate(get(&counts.answered)));
     report.fact("refused as busy, with a hint", rate(get(&counts.busy)));
     report.fact("given up by the client", rate(get(&counts.given_up)));
     report.fact("not sent for want of room here", rate(get(&counts.held_back)));
-    report.fact("memory before, and at most", format_args!("{} MiB, {} MiB", before >> 20, most >> 20));
+    report.fact("memory before the flood, and at most", format_args!("{} MiB, {} MiB", before >> 20, most >> 20));
     report.fact("normal again after", format_args!("{normal:.1?}"));
     report.fact("jobs acknowledged", told.count());
     Ok(report)
