@@ -9,9 +9,11 @@ mod call;
 mod certificates;
 mod connection;
 mod connections;
+mod door;
 mod health;
 
 pub use connections::{Caps, Connections, Counts as ConnectionCounts};
+pub(crate) use door::Place;
 pub use health::Standing;
 
 use std::io;
@@ -51,6 +53,7 @@ use crate::logs::JobLogs;
 use crate::trace::{Fold, Tracer};
 
 use self::connection::Server;
+use self::door::Door;
 
 /// Why an orchestrator does not start. Each message names the fix.
 #[derive(Debug, thiserror::Error)]
@@ -209,7 +212,12 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let source = Box::new(LedgerSource::new(&data));
     let index = Follower::start(options, source, handle.durable()).map_err(StartError::Thread)?;
     let tracer = traced.map(|(fold, exporter)| Tracer::start(&data, fold, seen, handle.durable(), exporter));
-    let listener = listen(socket, config.listen)?;
+    let door = Door::new().map_err(StartError::Thread)?;
+    let listener = {
+        // Whoever accepts is woken by the threads that watch the socket.
+        let _door = door.handle().enter();
+        listen(socket, config.listen)?
+    };
     let local_addr = listener.local_addr().map_err(|source| StartError::Listen { listen: config.listen, source })?;
     let about = About {
         ledger: started.ledger.clone(),
@@ -222,7 +230,8 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     let stopping = CancellationToken::new();
     let logs = JobLogs::new(&data);
     let auditor = Auditor::start(handle.clone(), stopping.clone());
-    let access = Access::new(tokens, bootstrap, accounts, about.config.enforcement, auditor.clone());
+    let certificate = about.config.scaler_certificate.as_deref();
+    let access = Access::new(tokens, bootstrap, accounts, certificate, about.config.enforcement, auditor.clone());
     let admin = Admin::new(handle.clone(), index.index(), logs.clone(), about.clone(), stopping.clone());
     let sampling = about.config.telemetry.as_ref().map(|telemetry| telemetry.sampling);
     let workers = Workers::new(handle.clone(), logs, started.ledger.clone(), about.config.stale_after, keys);
@@ -244,9 +253,9 @@ pub async fn start(config: OrchestratorConfig) -> Result<Running, StartError> {
     if let Some(certificates) = &certificates {
         certificates::watch(Arc::clone(certificates), stopping.clone());
     }
-    let shared = Arc::new(Server::new(&about.config, certificates.clone()));
-    let door = accept::accept(listener, routes, shared, Arc::clone(&connections), stopping.clone());
-    let server = tokio::spawn(door);
+    let shared = Arc::new(Server::new(routes, &about.config, certificates.clone(), door, stopping.clone()));
+    let at_the_door = shared.door().handle().clone();
+    let server = at_the_door.spawn(accept::accept(listener, shared, Arc::clone(&connections)));
     tracing::info!(%local_addr, ledger = %started.ledger, epoch = started.epoch, seq = started.seq, "the orchestrator listens");
     Ok(Running { local_addr, started, engine, index, tracer, server, auditor, certificates, connections, stopping })
 }

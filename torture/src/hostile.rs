@@ -1,6 +1,7 @@
 //! Hostile clients: rapid resets, floods of connections, slow ones, and no file descriptor left.
 //!
-//! The hostile ones have threads of the lowest priority. All the while a well-behaved client, on a thread of its own, makes
+//! The hostile ones have threads of the lowest priority; what is left of their being here at all shows beside the same threads
+//! when they only compute. All the while a well-behaved client, on a thread of its own, makes
 //! calls: over one connection that stands, and over new ones. Its calls may become slower, which is reported; over its standing connection none may fail.
 
 mod attack;
@@ -65,6 +66,11 @@ pub async fn run(
     let quiet = Probe::start(&dial).await?.after(tokio::time::sleep(options.time)).await?.1;
     let calm = quiet.standing.p99();
     tell(&mut report, "quiet", &quiet, None);
+
+    progress.say(format_args!("a busy machine"));
+    let (busy, probed) = Probe::start(&dial).await?.after(hostile.run(attack::busy(options.time))).await?;
+    busy?;
+    tell(&mut report, "a busy machine", &probed, Some(calm));
 
     progress.say(format_args!("rapid resets"));
     let resets = hostile.run(attack::resets(dial.clone(), options.time, PATIENCE));

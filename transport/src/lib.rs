@@ -21,7 +21,7 @@ pub use dial::{Dial, DialError, Pace};
 pub use peer::{Peer, PeerCertificate};
 pub use pem::PemError;
 pub use server::{Certificates, ClientAuth, Loaded, ServerTls, ServerTlsError};
-pub use stream::{Stream, tls_refusal};
+pub use stream::{Mover, Stream, tls_refusal};
 pub use url::{InTheClear, ServerUrl, UrlError};
 
 use rustls::crypto::CryptoProvider;

@@ -38,6 +38,11 @@ pub struct PeerCertificate {
 }
 
 impl PeerCertificate {
+    /// Whether this is its common name, or a DNS name or URI that it is for.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.common_name.as_deref() == Some(name) || self.names.iter().any(|other| other == name)
+    }
+
     /// Reads a certificate. None if it cannot be understood.
     pub fn parse(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;

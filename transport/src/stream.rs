@@ -2,7 +2,10 @@
 
 use std::error::Error;
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustls::AlertDescription;
@@ -21,6 +24,19 @@ pub struct Stream {
     heard: bool,
     /// Who waits for its first word.
     waiting: Option<oneshot::Sender<FirstWord>>,
+    /// Whether to move, if it ever may.
+    mover: Option<Mover>,
+}
+
+/// Moves a connection to another runtime.
+#[derive(Clone, Debug, Default)]
+pub struct Mover(Arc<AtomicBool>);
+
+impl Mover {
+    /// From the next time that it is read from, the runtime in which that happens watches the connection.
+    pub fn now(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// What came first from a server.
@@ -41,19 +57,35 @@ enum Bytes {
 impl Stream {
     /// A plain connection that a server accepted.
     pub fn accepted(tcp: TcpStream) -> Self {
-        Self { bytes: Bytes::Plain(tcp), client: false, heard: false, waiting: None }
+        Self { bytes: Bytes::Plain(tcp), client: false, heard: false, waiting: None, mover: None }
     }
 
     /// A plain connection that a client made.
     pub(crate) fn dialled(tcp: TcpStream) -> Self {
-        Self { bytes: Bytes::Plain(tcp), client: true, heard: false, waiting: None }
+        Self { bytes: Bytes::Plain(tcp), client: true, heard: false, waiting: None, mover: None }
     }
 
     /// A connection under TLS.
     pub(crate) fn encrypted(tls: impl Into<TlsStream<TcpStream>>) -> Self {
         let tls = tls.into();
         let client = matches!(tls, TlsStream::Client(_));
-        Self { bytes: Bytes::Tls(Box::new(tls)), client, heard: false, waiting: None }
+        Self { bytes: Bytes::Tls(Box::new(tls)), client, heard: false, waiting: None, mover: None }
+    }
+
+    /// To move it to another runtime than the one in which it was accepted.
+    pub fn mover(&mut self) -> Mover {
+        self.mover.get_or_insert_default().clone()
+    }
+
+    /// Has the current runtime watch the connection: what a runtime watches is woken by its threads, whoever reads.
+    fn move_here(&mut self) -> io::Result<()> {
+        let tcp = match &mut self.bytes {
+            Bytes::Plain(tcp) => tcp,
+            Bytes::Tls(tls) => tls.get_mut().0,
+        };
+        let same: OwnedFd = tcp.as_fd().try_clone_to_owned()?;
+        *tcp = TcpStream::from_std(same.into())?;
+        Ok(())
     }
 
     /// To be told of the server's first word; of nothing if the connection ends without one.
@@ -149,6 +181,10 @@ fn not_plain(first: &[u8]) -> Option<io::Error> {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.mover.take_if(|mover| mover.0.load(Ordering::Acquire)).is_some() {
+            // Without a descriptor to spare it stays where it is watched now, which is slower and no worse.
+            let _ = this.move_here();
+        }
         let before = buf.filled().len();
         let read = match &mut this.bytes {
             Bytes::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),

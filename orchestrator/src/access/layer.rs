@@ -12,7 +12,7 @@ use orch_core::digest::Digest;
 use orch_core::time::Timestamp;
 use orch_proto::credentials::SESSION;
 use orch_proto::error::{Reason, WireError};
-use orch_transport::Peer;
+use orch_transport::{Peer, PeerCertificate};
 use tokio::sync::watch;
 
 use super::caller::{Caller, Identity};
@@ -23,6 +23,7 @@ use super::registry::{Tokens, same};
 use super::review::ReviewError;
 use super::table::{self, Entry, Need};
 use super::{Accounts, Auditor};
+use crate::serve::Place;
 
 /// How often the clock is asked whether a token's time is over, at least: clocks are set, too.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(15);
@@ -41,20 +42,31 @@ pub struct Access {
     bootstrap: Option<Digest>,
     /// Kubernetes' service accounts, if any is let in.
     accounts: Option<Arc<Accounts>>,
+    /// The name in the certificate that opens the calls of the table which a certificate opens.
+    certificate: Option<Arc<str>>,
     enforcement: Enforcement,
     auditor: Auditor,
 }
 
 impl Access {
-    /// For the holders of these tokens, of the bootstrap token, and for these service accounts.
+    /// For the holders of these tokens, of the bootstrap token, for these service accounts, and for whoever has a
+    /// certificate of this name.
     pub fn new(
         tokens: watch::Receiver<Arc<Tokens>>,
         bootstrap: Option<Digest>,
         accounts: Option<Accounts>,
+        certificate: Option<&str>,
         enforcement: Enforcement,
         auditor: Auditor,
     ) -> Self {
-        Self { tokens, bootstrap, accounts: accounts.map(Arc::new), enforcement, auditor }
+        Self {
+            tokens,
+            bootstrap,
+            accounts: accounts.map(Arc::new),
+            certificate: certificate.map(Into::into),
+            enforcement,
+            auditor,
+        }
     }
 
     /// What is in force now.
@@ -93,9 +105,12 @@ impl Access {
         }
         let unknown = |message: &str| Some(WireError::new(Reason::Unauthenticated, message));
         let Some(value) = headers.get(header::AUTHORIZATION) else {
-            if let Some(certificate) = peer.and_then(|peer| peer.certificate.as_ref()).filter(|_| entry.certificate) {
+            if let Some(certificate) = self.opens(entry, peer) {
                 caller.identity = Identity::Certificate(certificate.subject.clone());
-                return (caller, None);
+                let ends = Timestamp(certificate.not_after.saturating_mul(1000));
+                caller.expires = Some(ends);
+                let over = now() > ends;
+                return (caller, over.then(|| unknown("the certificate's time is over")).flatten());
             }
             return (caller, unknown("no token is shown: give one with --token-file FILE, or in ORCH_TOKEN"));
         };
@@ -125,6 +140,13 @@ impl Access {
         (caller, None)
     }
 
+    /// The certificate that the peer showed, if it opens this call: whoever signs for workers signs for others, too, so it
+    /// has to be the one that was named.
+    fn opens<'p>(&self, entry: &Entry, peer: Option<&'p Peer>) -> Option<&'p PeerCertificate> {
+        let name = self.certificate.as_deref().filter(|_| entry.certificate)?;
+        peer?.certificate.as_deref().filter(|certificate| certificate.is_called(name))
+    }
+
     /// Makes the caller the service account whose token is shown.
     async fn account(&self, shown: &[u8], caller: &mut Caller) -> Result<(), WireError> {
         let unknown = || {
@@ -145,11 +167,14 @@ impl Access {
     }
 
     /// Why this caller may not go on, if so.
-    async fn gone(&self, identity: &Identity) -> Option<WireError> {
+    async fn gone(&self, identity: &Identity, expires: Option<Timestamp>) -> Option<WireError> {
         let over = |message: String| Some(WireError::new(Reason::Unauthenticated, message));
         match (identity, self.mode()) {
-            // A certificate was verified when its connection was made, and is not looked at again.
-            (_, Mode::Off | Mode::Warn) | (Identity::Bootstrap | Identity::Certificate(_), Mode::Strict) => None,
+            (_, Mode::Off | Mode::Warn) | (Identity::Bootstrap, Mode::Strict) => None,
+            (Identity::Certificate(_), Mode::Strict) if expires.is_some_and(|at| now() > at) => {
+                over("the certificate's time is over".to_owned())
+            }
+            (Identity::Certificate(_), Mode::Strict) => None,
             (Identity::ServiceAccount(account, token), Mode::Strict) => match self.accounts.as_ref()?.find(token).await
             {
                 Ok(Some(_)) => None,
@@ -172,7 +197,7 @@ impl Access {
         Box::pin(async move {
             loop {
                 access.tokens.mark_unchanged();
-                if let Some(error) = access.gone(&identity).await {
+                if let Some(error) = access.gone(&identity, expires).await {
                     return error;
                 }
                 let clock = async {
@@ -219,6 +244,10 @@ pub async fn authorize(State(access): State<Access>, mut request: Request, next:
     let guarded = entry.long && caller.mode != Mode::Warn;
     let ended = guarded.then(|| (access.ended(&caller), access.ended(&caller), access.ended(&caller)));
     request.extensions_mut().insert(caller);
+    // What nobody needs to be known for is answered at the door, if that is where the connection is.
+    if let Some(place) = request.extensions_mut().remove::<Place>().filter(|_| entry.need != Need::Nothing) {
+        place.let_in().await;
+    }
     let Some((for_request, for_answer, for_response)) = ended else { return next.run(request).await };
     let grpc = is_grpc(request.headers());
     let request = request.map(|body| guard::request(body, for_request));

@@ -40,7 +40,8 @@ pub struct Entry {
     pub need: Need,
     /// It may stay open for long: it ends when its caller's token does.
     pub long: bool,
-    /// Whoever showed a certificate that was verified may make it, too, without a token: for programs that cannot show one.
+    /// Whoever showed the certificate that the configuration names (`scaler_certificate`) may make it, too, without a
+    /// token: for programs that cannot show one.
     pub certificate: bool,
 }
 

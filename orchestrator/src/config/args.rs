@@ -72,6 +72,11 @@ pub struct Args {
     #[arg(long, env = "ORCH_SERVER_TLS_CLIENT_AUTH", value_name = "HOW")]
     tls_client_auth: Option<String>,
 
+    /// The name in KEDA's certificate: its holder may ask how much work there is, and nothing else, without a token, which
+    /// KEDA cannot show. The common name, or a DNS name or URI that the certificate is for.
+    #[arg(long, env = "ORCH_SCALER_CERTIFICATE", value_name = "NAME")]
+    scaler_certificate: Option<String>,
+
     /// A worker that is silent for longer counts as lost, and its jobs go to others [default: 2m].
     #[arg(long, env = "ORCH_STALE_AFTER", value_name = "TIME")]
     stale_after: Option<String>,
@@ -231,6 +236,7 @@ impl Args {
             tls_key,
             tls_client_ca,
             tls_client_auth,
+            scaler_certificate,
             stale_after,
             drain,
             segment_bytes,
@@ -268,6 +274,7 @@ impl Args {
             tls_key,
             tls_client_ca,
             tls_client_auth,
+            scaler_certificate,
             stale_after,
             drain,
             segment_bytes,

@@ -31,6 +31,8 @@ pub struct Layer {
     pub tls_client_ca: Option<PathBuf>,
     /// See [`OrchestratorConfig::tls`].
     pub tls_client_auth: Option<String>,
+    /// See [`OrchestratorConfig::scaler_certificate`].
+    pub scaler_certificate: Option<String>,
     /// See [`OrchestratorConfig::stale_after`].
     pub stale_after: Option<String>,
     /// See [`OrchestratorConfig::drain`].
@@ -133,6 +135,7 @@ impl Layer {
             tls_key,
             tls_client_ca,
             tls_client_auth,
+            scaler_certificate,
             stale_after,
             drain,
             segment_bytes,
@@ -171,6 +174,7 @@ impl Layer {
             tls_key: tls_key.or(below.tls_key),
             tls_client_ca: tls_client_ca.or(below.tls_client_ca),
             tls_client_auth: tls_client_auth.or(below.tls_client_auth),
+            scaler_certificate: scaler_certificate.or(below.scaler_certificate),
             stale_after: stale_after.or(below.stale_after),
             drain: drain.or(below.drain),
             segment_bytes: segment_bytes.or(below.segment_bytes),
@@ -217,6 +221,7 @@ impl Layer {
             tls_key,
             tls_client_ca,
             tls_client_auth,
+            scaler_certificate,
             stale_after,
             drain,
             segment_bytes,
@@ -249,6 +254,10 @@ impl Layer {
         } = self;
         let default = OrchestratorConfig::default();
         let mut check = Check::default();
+        if scaler_certificate.is_some() && tls_client_ca.is_none() {
+            let message = "means nothing without tls_client_ca: name the authority of clients' certificates".to_owned();
+            check.faults.push(ConfigFault { field: "scaler_certificate", message });
+        }
         let tls = TlsSettings { cert: tls_cert, key: tls_key, client_ca: tls_client_ca, client_auth: tls_client_auth };
         let config = OrchestratorConfig {
             data: check.all("data", data, default.data, |data| {
@@ -260,6 +269,13 @@ impl Layer {
             }),
             insecure: insecure.unwrap_or(default.insecure),
             tls: tls.check(&mut check.faults),
+            scaler_certificate: check.all("scaler_certificate", scaler_certificate, None, |name| {
+                if name.is_empty() {
+                    Err("is empty: write the name in KEDA's certificate".into())
+                } else {
+                    Ok(Some(name))
+                }
+            }),
             stale_after: check.all("stale_after", stale_after, default.stale_after, |text| {
                 let span: Span = text.parse()?;
                 if span < Span::seconds(1) { Err(format!("{span}: at least 1s")) } else { Ok(span) }

@@ -45,6 +45,8 @@ pub struct OrchestratorConfig {
     /// The certificates, if TLS is spoken.
     #[serde(serialize_with = "tls::shown")]
     pub tls: Option<ServerTls>,
+    /// The name in the certificate whose holder may make KEDA's calls without a token; None: nobody may.
+    pub scaler_certificate: Option<String>,
     /// A worker that is silent for longer counts as lost.
     pub stale_after: Span,
     /// Exit once nothing is open: queued, delayed, blocked or leased.
@@ -102,6 +104,7 @@ impl Default for OrchestratorConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
             insecure: false,
             tls: None,
+            scaler_certificate: None,
             stale_after: STALE_AFTER,
             drain: false,
             segment_bytes: 256 << 20,

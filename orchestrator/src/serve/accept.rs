@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Server, serve};
@@ -25,21 +23,15 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Refusals and exhaustion are logged once in so long, with their number.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// Accepts connections until the stop, then waits until all of them have ended.
-pub async fn accept(
-    listener: TcpListener,
-    routes: Router,
-    server: Arc<Server>,
-    connections: Arc<Connections>,
-    stopping: CancellationToken,
-) {
+/// At the door: accepts connections until the stop, then waits until all of them have ended.
+pub async fn accept(listener: TcpListener, server: Arc<Server>, connections: Arc<Connections>) {
     let tasks = TaskTracker::new();
     let mut reserve = Reserve::new();
     let (mut refused, mut exhausted) = (Quiet::default(), Quiet::default());
     let mut wait = FIRST_WAIT;
     loop {
         let accepted = tokio::select! {
-            () = stopping.cancelled() => break,
+            () = server.stopping().cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -47,8 +39,7 @@ pub async fn accept(
                 wait = FIRST_WAIT;
                 match connections.admit(address.ip()) {
                     Ok(pass) => {
-                        let (routes, server, stopping) = (routes.clone(), Arc::clone(&server), stopping.clone());
-                        tasks.spawn(serve(tcp, address, pass, routes, server, stopping));
+                        tasks.spawn(serve(tcp, address, pass, Arc::clone(&server), tasks.clone()));
                     }
                     Err(full) => {
                         if let Some(count) = refused.note() {

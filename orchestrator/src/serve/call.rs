@@ -1,7 +1,7 @@
 //! One call of a connection: its time limit, and what the connection learns of it.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const FORGIVEN_PER_SECOND: f64 = 50.0;
 #[derive(Debug)]
 pub struct Activity {
     began: Instant,
-    calls: AtomicU64,
+    asked: AtomicBool,
     under_way: AtomicUsize,
     /// When the last call ended, in milliseconds since the beginning.
     ended_ms: AtomicU64,
@@ -39,7 +39,7 @@ impl Activity {
     pub fn new(began: Instant) -> Arc<Self> {
         Arc::new(Self {
             began,
-            calls: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
             ended_ms: AtomicU64::new(0),
             forgiven: Mutex::new((FORGIVEN, began)),
@@ -49,7 +49,7 @@ impl Activity {
 
     /// Whether anything was asked yet.
     pub fn asked(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) > 0
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Since when nothing is under way; None while something is.
@@ -58,11 +58,11 @@ impl Activity {
         idle.then(|| self.began + Duration::from_millis(self.ended_ms.load(Ordering::Relaxed)))
     }
 
-    /// A call begins. True if it is the first one.
-    pub fn begin(self: &Arc<Self>) -> (Call, bool) {
+    /// A call begins.
+    pub fn begin(self: &Arc<Self>) -> Call {
         self.under_way.fetch_add(1, Ordering::Acquire);
-        let first = self.calls.fetch_add(1, Ordering::Relaxed) == 0;
-        (Call { activity: Arc::clone(self), began: Instant::now(), answered: false }, first)
+        self.asked.store(true, Ordering::Relaxed);
+        Call { activity: Arc::clone(self), began: Instant::now(), answered: false }
     }
 
     fn taken_back(&self, now: Instant) {
@@ -186,15 +186,15 @@ mod tests {
         let began = Instant::now();
         let activity = Activity::new(began);
         assert!(activity.idle_since().is_some() && !activity.asked());
-        let (call, first) = activity.begin();
-        assert!(first && activity.idle_since().is_none());
+        let call = activity.begin();
+        assert!(activity.asked() && activity.idle_since().is_none());
         drop(call);
         for _ in 0..FORGIVEN as u32 - 1 {
             drop(activity.begin());
         }
         assert!(!activity.abused.is_cancelled());
         // It waited: that is no abuse.
-        let (mut waited, _) = activity.begin();
+        let mut waited = activity.begin();
         waited.began = began.checked_sub(Duration::from_secs(1)).unwrap();
         drop(waited);
         // Many more than time forgives while this test runs.

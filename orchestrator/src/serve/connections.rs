@@ -1,7 +1,7 @@
 //! Who is connected, and who may be: caps on all connections and on those of one address.
 //!
-//! A connection that has asked nothing yet is on trial. When there is no room, the oldest one on trial makes way: those
-//! who flood with connections that say nothing push out each other, and never somebody who is at work.
+//! A connection over which nobody was let in yet is on trial, whatever it asks. When there is no room, the oldest one on
+//! trial makes way: those who flood with connections push out each other, and never somebody who is at work.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -175,7 +175,7 @@ impl Book {
 }
 
 impl Pass {
-    /// The connection has asked something: it is at work, and not put out any more.
+    /// A caller was let in over it: it is at work, and not put out any more.
     pub fn proven(&self) {
         self.connections.book().proven(self.id, self.key);
     }

@@ -12,6 +12,8 @@ use orch_proto::DESCRIPTORS;
 use orch_proto::credentials::Identified;
 use orch_proto::error::WireError;
 use orch_proto::v1;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::codegen::InterceptedService;
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
@@ -165,6 +167,37 @@ async fn a_path_that_is_none_tells_strangers_nothing() {
     orch.stop().await;
 }
 
+/// Asks over a connection that stays, and reads until an answer's last line.
+async fn asked(stream: &mut TcpStream, path: &str, token: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\n{}\r\n", shown(token));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    while !answer.split_once("\r\n\r\n").is_some_and(|(_, text)| text.ends_with('\n')) {
+        answer.push(char::from(stream.read_u8().await.unwrap()));
+    }
+    answer
+}
+
+#[tokio::test]
+async fn whoever_was_only_answered_or_refused_makes_way_for_others() {
+    let small = |data: &std::path::Path| OrchestratorConfig { max_connections: 2, ..guarded(data) };
+    let orch = Orch::guarded().await.restart_as(small).await;
+    let connect = async || TcpStream::connect(orch.running.local_addr()).await.unwrap();
+    let (mut stranger, mut known) = (connect().await, connect().await);
+    assert!(asked(&mut stranger, "/healthz", "").await.ends_with("alive\n"));
+    assert!(asked(&mut stranger, "/workers", "wrong").await.starts_with("HTTP/1.1 401"));
+    assert!(asked(&mut known, "/workers", BOOTSTRAP).await.starts_with("HTTP/1.1 200"));
+    let mut next = connect().await;
+    assert!(asked(&mut next, "/workers", BOOTSTRAP).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(stranger.read(&mut [0]).await.unwrap_or(0), 0, "it made way");
+    assert!(asked(&mut known, "/workers", BOOTSTRAP).await.starts_with("HTTP/1.1 200"));
+    // Both are at work: there is no room.
+    if let Ok(mut late) = TcpStream::connect(orch.running.local_addr()).await {
+        assert_eq!(late.read(&mut [0]).await.unwrap_or(0), 0);
+    }
+    orch.stop().await;
+}
+
 #[test]
 fn something_that_is_not_in_the_table_does_not_start() {
     let all = [DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
@@ -208,7 +241,7 @@ fn the_documented_table_is_the_real_one() {
                 Role::ALL.into_iter().filter(|role| role.may(permission)).map(Role::name).collect()
             }
         };
-        let or = if entry.certificate { "; a verified certificate" } else { "" };
+        let or = if entry.certificate { "; the certificate of `scaler_certificate`" } else { "" };
         let row = format!("| `{}` | {}{or} |", entry.name(), roles.join(", "));
         assert!(documented.contains(&row), "docs/security.md lacks the row\n{row}");
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use orch_orchestrator::config::OrchestratorConfig;
-use orch_orchestrator::serve;
+use orch_orchestrator::serve::{self, Running};
 use orch_proto::error::WireError;
 use orch_proto::externalscaler as keda;
 use orch_proto::externalscaler::external_scaler_client::ExternalScalerClient;
@@ -135,45 +135,95 @@ async fn a_trigger_that_says_nonsense_is_refused_with_every_fault() {
     orch.stop().await;
 }
 
-/// KEDA can show a certificate, and no token.
+/// KEDA can show a certificate, and no token. Workers have certificates of the same authority.
 #[tokio::test]
-async fn where_tokens_are_asked_for_a_verified_certificate_is_enough_for_these_calls_only() {
+async fn where_tokens_are_asked_for_the_named_certificate_is_enough_for_these_calls_only() {
     let dir = tempfile::tempdir().unwrap();
-    let valid = Duration::from_secs(86_400);
-    let wanted = Development {
-        dir: dir.path().join("certs"),
-        names: vec![],
-        client: "keda".into(),
-        valid,
-        existing: Existing::Keep,
+    let made = |client: &str, existing| {
+        let (valid, dir) = (Duration::from_secs(86_400), dir.path().join("certs"));
+        development::make(&Development { dir, names: vec![], client: client.into(), valid, existing }).unwrap()
     };
-    let made = development::make(&wanted).unwrap();
-    let tls = ServerTls {
-        cert: made.server.clone(),
-        key: made.server_key.clone(),
-        client_ca: Some(made.ca.clone()),
-        client_auth: ClientAuth::Optional,
-    };
-    let running =
-        serve::start(OrchestratorConfig { tls: Some(tls), ..guarded(&dir.path().join("data")) }).await.unwrap();
-    let url = format!("https://{}", running.local_addr());
-    let connect = async |tls: ClientTls| {
-        let dial = Dial::new(url.parse().unwrap(), tls).unwrap().within(Duration::from_secs(60));
-        dial.connect().await.unwrap()
-    };
-    let nobody = ClientTls { ca: Some(made.ca.clone()), ..ClientTls::default() };
-    let known = ClientTls { cert: Some(made.client.clone()), key: Some(made.client_key.clone()), ..nobody.clone() };
+    let first = made("worker-1", Existing::Keep);
+    let ca = || Some(first.ca.clone());
+    let (cert, key) = (dir.path().join("worker.crt"), dir.path().join("worker.key"));
+    std::fs::copy(&first.client, &cert).unwrap();
+    std::fs::copy(&first.client_key, &key).unwrap();
+    let worker = ClientTls { ca: ca(), cert: Some(cert), key: Some(key), ..ClientTls::default() };
+    let second = made("keda", Existing::Renew);
+    let keda = ClientTls { cert: Some(second.client), key: Some(second.client_key), ..worker.clone() };
+    let nobody = ClientTls { ca: ca(), ..ClientTls::default() };
 
-    let mut stranger = ExternalScalerClient::new(connect(nobody).await);
-    let status = stranger.is_active(trigger(&[])).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unauthenticated);
-    let channel = connect(known).await;
-    let mut keda = ExternalScalerClient::new(channel.clone());
-    assert!(!active(&mut keda, &[]).await);
-    let mut stream = keda.stream_is_active(trigger(&[])).await.unwrap().into_inner();
+    let data = dir.path().join("data");
+    let (cert, key) = (second.server, second.server_key);
+    let tls = ServerTls { cert, key, client_ca: ca(), client_auth: ClientAuth::Optional };
+    let start = async |name: Option<&str>| {
+        let (tls, scaler_certificate) = (Some(tls.clone()), name.map(str::to_owned));
+        serve::start(OrchestratorConfig { tls, scaler_certificate, ..guarded(&data) }).await.unwrap()
+    };
+    let connect = async |running: &Running, tls: &ClientTls| {
+        let url = format!("https://{}", running.local_addr()).parse().unwrap();
+        Dial::new(url, tls.clone()).unwrap().within(Duration::from_secs(60)).connect().await.unwrap()
+    };
+    let asked = async |running: &Running, tls: &ClientTls| {
+        let mut scaler = ExternalScalerClient::new(connect(running, tls).await);
+        scaler.is_active(trigger(&[])).await.map_err(|status| status.code())
+    };
+
+    let running = start(None).await;
+    for anybody in [&nobody, &worker, &keda] {
+        assert_eq!(asked(&running, anybody).await.unwrap_err(), Code::Unauthenticated, "no certificate was named");
+    }
+    running.stop().await.unwrap();
+    let running = start(Some("keda")).await;
+    for other in [&nobody, &worker] {
+        assert_eq!(asked(&running, other).await.unwrap_err(), Code::Unauthenticated);
+    }
+    let channel = connect(&running, &keda).await;
+    let mut scaler = ExternalScalerClient::new(channel.clone());
+    assert!(!active(&mut scaler, &[]).await);
+    let mut stream = scaler.stream_is_active(trigger(&[])).await.unwrap().into_inner();
     assert!(!stream.message().await.unwrap().unwrap().result);
     let status = AdminServiceClient::new(channel).stats(v1::StatsRequest {}).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated, "it is no key to anything else");
+    running.stop().await.unwrap();
+}
+
+/// A stream is no way to stay for longer than a certificate lasts.
+#[tokio::test]
+async fn a_stream_ends_with_the_certificate_that_opened_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (valid, certs) = (Duration::from_secs(86_400), dir.path().join("certs"));
+    let wanted = Development { dir: certs, names: vec![], client: "keda".into(), valid, existing: Existing::Keep };
+    let made = development::make(&wanted).unwrap();
+    let (client_ca, client_auth) = (Some(made.ca.clone()), ClientAuth::Optional);
+    let tls = ServerTls { cert: made.server, key: made.server_key, client_ca, client_auth };
+    let (tls, scaler_certificate) = (Some(tls), Some("keda".to_owned()));
+    let config = OrchestratorConfig { tls, scaler_certificate, ..guarded(&dir.path().join("data")) };
+    let running = serve::start(config).await.unwrap();
+    // The same authority, and little time.
+    let valid = Duration::from_secs(8);
+    development::make(&Development { valid, existing: Existing::Renew, ..wanted }).unwrap();
+    let shown =
+        ClientTls { ca: Some(made.ca), cert: Some(made.client), key: Some(made.client_key), ..ClientTls::default() };
+    let url = format!("https://{}", running.local_addr()).parse().unwrap();
+    let dial = Dial::new(url, shown).unwrap().within(Duration::from_secs(60));
+    let Ok(channel) = dial.connect().await else { return running.stop().await.unwrap() };
+    let mut stream = match ExternalScalerClient::new(channel).stream_is_active(trigger(&[])).await {
+        Ok(stream) => stream.into_inner(),
+        // This machine was too slow: its time was over before the call.
+        Err(status) => {
+            assert_eq!(status.code(), Code::Unauthenticated);
+            return running.stop().await.unwrap();
+        }
+    };
+    let end = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended without a word"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(end.code(), Code::Unauthenticated, "{end}");
     running.stop().await.unwrap();
 }
 

@@ -20,6 +20,23 @@ pub struct Attacked {
     pub cut: u64,
 }
 
+/// Asks nothing of anybody, and computes on every processor.
+pub async fn busy(time: Duration) {
+    let end = Instant::now() + time;
+    let mut threads = JoinSet::new();
+    for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+        threads.spawn(async move {
+            while Instant::now() < end {
+                for n in 0..100_000_u64 {
+                    std::hint::black_box(n);
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while threads.join_next().await.is_some() {}
+}
+
 /// Connections from which calls are taken back.
 const RESETTING: usize = 4;
 
