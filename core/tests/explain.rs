@@ -367,7 +367,7 @@ fn ten_situations_and_two_more() {
     let ids = cluster.submit(vec![job(), job()]);
     cluster.lease();
     tell("07 every worker is full", &cluster, ids[1]);
-    let decision = cluster.state.pause_retries("the file server is down");
+    let decision = cluster.state.pause_retries("the file server is down", cluster.now.wall);
     cluster.record(decision);
     let lease = *cluster.state.leases().keys().next().unwrap();
     let failed = FailureReport::new(FailureClass::Error, "no");

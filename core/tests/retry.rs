@@ -196,7 +196,7 @@ fn a_bad_job_or_a_bad_time_sets_nobody_aside() {
 fn paused_retries_wait_and_go_on() {
     let mut cluster = Cluster::new(r#"[{"backoff": "0s"}]"#);
     let jobs = cluster.submit(&["[]"; 3]);
-    let decision = cluster.state.pause_retries("the file server is down");
+    let decision = cluster.state.pause_retries("the file server is down", cluster.now);
     assert!(cluster.record(decision));
     assert_eq!(cluster.state.retries_paused(), Some("the file server is down"));
     assert_eq!(cluster.fail("w", 1, "no"), Some(Span(0)), "due, and waits");
@@ -214,4 +214,31 @@ fn paused_retries_wait_and_go_on() {
     assert_eq!(again, jobs[..2]);
     let decision = cluster.state.resume_retries();
     assert!(!cluster.record(decision), "it is told that they were not paused");
+}
+
+#[test]
+fn what_stands_ready_or_is_given_back_waits_while_retries_are_paused() {
+    let mut cluster = Cluster::new(r#"[{"backoff": "0s"}]"#);
+    let jobs = cluster.submit(&["[]"; 2]);
+    assert_eq!(cluster.fail("w", 1, "no"), Some(Span(0)));
+    let (again, second_attempt, _) = cluster.lease("w").unwrap();
+    assert_eq!(again, jobs[0]);
+    assert_eq!(cluster.fail("w", 1, "no"), Some(Span(0)));
+    let decision = cluster.state.pause_retries("the file server is down", cluster.now);
+    cluster.record(decision);
+    assert_eq!(cluster.lease("w"), None, "it stood ready for its second attempt");
+    let decision = cluster.state.release(&worker("w"), &[second_attempt]);
+    cluster.record(decision);
+    assert_eq!(cluster.lease("w"), None, "it was given back in its second attempt");
+    let new = cluster.submit(&["[]"; 1]);
+    let (job, first_attempt, _) = cluster.lease("w").unwrap();
+    assert_eq!(job, new[0]);
+    let decision = cluster.state.release(&worker("w"), &[first_attempt]);
+    cluster.record(decision);
+    assert_eq!(cluster.lease("w").unwrap().0, new[0], "given back in its first, it is none to be tried again");
+    let decision = cluster.state.resume_retries();
+    cluster.record(decision);
+    cluster.pass(Span(0));
+    let again: Vec<JobId> = (0..2).map(|_| cluster.lease("w").unwrap().0).collect();
+    assert_eq!(again, jobs);
 }

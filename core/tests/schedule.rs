@@ -207,7 +207,8 @@ fn run(driven: &mut Driven, command: Command) {
             driven.record(decision);
         }
         Command::PauseRetries { pause } => {
-            let decision = if pause { driven.state.pause_retries("why") } else { driven.state.resume_retries() };
+            let decision =
+                if pause { driven.state.pause_retries("why", driven.now) } else { driven.state.resume_retries() };
             driven.record(decision);
         }
         Command::ResumeWorkers => {

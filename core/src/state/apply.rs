@@ -111,6 +111,8 @@ impl State {
                 };
                 match self.job_state(*job)? {
                     JobState::Blocked { .. } | JobState::Delayed { .. } => self.enter(*job, state, at),
+                    // Retries are paused: it waits again.
+                    JobState::Ready if not_before.is_some() => self.enter(*job, state, at),
                     other => Err(format!("job {job} is readied, but it is {}", name(&other))),
                 }
             }

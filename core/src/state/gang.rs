@@ -8,7 +8,7 @@ use super::{Decision, Granted, Lease, LeaseBounds, LeaseRequest, State};
 use crate::gang::Gathering;
 use crate::id::{JobId, LeaseId, WorkerId};
 use crate::job::Payload;
-use crate::record::{Event, GangMember};
+use crate::record::GangMember;
 use crate::resource::{Requirements, Variant};
 use crate::time::Tick;
 
@@ -151,7 +151,7 @@ impl State {
     /// current any more.
     pub fn give_back(&self, lease: LeaseId, reason: String) -> Decision<()> {
         let Some(held) = self.leases.get(&lease) else { return Decision::nothing(()) };
-        Decision { events: vec![Event::LeaseReleased { job: held.job, lease, reason }], answer: () }
+        Decision { events: self.released(lease, held, reason), answer: () }
     }
 
     /// Whether a grant names as many workers as its job needs, each once.

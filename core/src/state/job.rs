@@ -30,6 +30,13 @@ pub struct Job {
     pub(super) overrides: Option<Box<Overrides>>,
 }
 
+impl Job {
+    /// Whether its next attempt is a retry: one failed, or its worker was lost. What was only given back is not tried yet.
+    pub fn was_tried(&self) -> bool {
+        self.failures > 0 || self.crashes > 0
+    }
+}
+
 /// What a job sets differently from its queue, and who waits for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Overrides {

@@ -234,7 +234,7 @@ impl State {
                 continue;
             }
             let reason = if held.is_gang() { format!("worker {worker} gave it back") } else { String::new() };
-            decision.events.push(Event::LeaseReleased { job: held.job, lease, reason });
+            decision.events.extend(self.released(lease, held, reason));
             decision.answer.push(lease);
         }
         decision

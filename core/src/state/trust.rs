@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Decision, Refusal, State};
-use crate::id::{JobId, WorkerId};
+use super::{Decision, Job, JobState, Lease, Refusal, State};
+use crate::id::{JobId, LeaseId, WorkerId};
 use crate::record::{Event, FailureClass, MAX_MESSAGE_CHARS};
 use crate::time::Timestamp;
 
@@ -125,13 +125,26 @@ impl State {
     }
 
     /// Decides to hold back every retry until [`State::resume_retries`]; the answer is whether that changes anything.
-    /// What fails meanwhile waits like what waits already.
-    pub fn pause_retries(&self, reason: &str) -> Decision<bool> {
+    /// What stands ready for another attempt, and what fails or is given back meanwhile, waits like what waits already.
+    pub fn pause_retries(&self, reason: &str, now: Timestamp) -> Decision<bool> {
         let reason: String = reason.chars().take(MAX_MESSAGE_CHARS).collect();
         if self.trust.retries_paused.as_ref() == Some(&reason) {
             return Decision::nothing(false);
         }
-        Decision { events: vec![Event::RetriesPaused { reason }], answer: true }
+        let ready = self.jobs().filter(|(_, job)| job.state == JobState::Ready && job.was_tried());
+        let mut ready: Vec<JobId> = ready.map(|(id, _)| id).collect();
+        ready.sort_unstable();
+        let held_back = ready.into_iter().map(|job| Event::JobReadied { job, not_before: Some(now) });
+        Decision { events: std::iter::once(Event::RetriesPaused { reason }).chain(held_back).collect(), answer: true }
+    }
+
+    /// The events of a lease that is given back. Its job is ready again; while retries are paused it waits, if it is one.
+    pub(super) fn released(&self, lease: LeaseId, held: &Lease, reason: String) -> Vec<Event> {
+        let mut events = vec![Event::LeaseReleased { job: held.job, lease, reason }];
+        if self.retries_paused().is_some() && self.jobs.get(&held.job).is_some_and(Job::was_tried) {
+            events.push(Event::JobReadied { job: held.job, not_before: Some(held.granted_at) });
+        }
+        events
     }
 
     /// Decides to let retries go on; the answer is whether they were paused.

@@ -185,10 +185,10 @@ impl Model {
                 assert!(!array.ready && array.left == Some(0));
                 (array.unfinished, array.gone) = (false, *failed == 0);
             }
-            Event::JobReadied { job, .. } => {
+            Event::JobReadied { job, not_before } => {
                 let job = self.jobs.get_mut(job).unwrap();
-                assert!(!self.paused || job.attempts == 0, "a retry while retries are paused");
-                job.ready = true;
+                job.ready = not_before.is_none();
+                assert!(!self.paused || !job.ready || job.attempts == 0, "a retry while retries are paused");
             }
             Event::LeaseGranted { job, .. } => self.granted(*job, record),
             Event::LeaseReleased { job, .. } => self.ended(*job, true, true),

@@ -77,8 +77,13 @@ impl Retries {
                 let others = members.iter().map(|member| member.worker.clone());
                 self.granted = Some((LeaseId(seq), batch));
                 self.holders.insert(LeaseId(seq), std::iter::once(worker.clone()).chain(others).collect());
-                if let Some(job) = self.jobs.get_mut(job) {
+                let paused = self.paused;
+                let tried = self.jobs.get_mut(job).map(|job| {
                     job.attempts += 1;
+                    job.failures + job.crashes > 0
+                });
+                if paused && tried == Some(true) {
+                    self.violated(format!("record {seq} tries job {job} again while retries are paused"));
                 }
             }
             Event::JobReadied { job, not_before: None } if self.paused && self.was_tried(*job) => {

@@ -34,7 +34,7 @@ impl Command for SwitchRetries {
 
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<bool> {
         let decision = match &self.pause {
-            Some(reason) => engine.state.pause_retries(reason),
+            Some(reason) => engine.state.pause_retries(reason, now.wall),
             None => engine.state.resume_retries(),
         };
         Step::Answer(engine.record(decision, now))
