@@ -153,6 +153,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<orch_core::time::Span>().map(orch_core::time::Span::duration)
 }
 
+/// Whether something is to be.
+pub(super) fn truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
 /// A number of bytes: plain, or with KiB, MiB or GiB.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let fault = || format!("{text:?} is not a size: write it like 65536, 64KiB, 16MiB or 1GiB");

@@ -13,7 +13,7 @@ use serde_saphyr::Spanned;
 
 use super::super::yaml::Node;
 use super::super::{Builtin, Files, Limits, ProcessConfig, RunnerConfig, ServeConfig, Server, ServerError};
-use super::{Fault, FileConfig, LogFormat, bytes, duration, level};
+use super::{Fault, FileConfig, LogFormat, bytes, duration, level, truth};
 
 type Value = Spanned<Node>;
 
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
             env: fields.take("env").map(|(path, value)| self.texts(&path, value)).unwrap_or_default(),
             pass_env: fields.take("pass_env").map(|(path, value)| self.names(&path, value)).unwrap_or_default(),
             limits: fields.take("limits").map(|(path, value)| self.limits(&path, value)).unwrap_or_default(),
-            pin: self.parsed(fields, "pin", bool::from_str).unwrap_or(defaults.pin),
+            pin: self.parsed(fields, "pin", truth).unwrap_or(defaults.pin),
             cgroup: self.parsed(fields, "cgroup", PathBuf::from_str),
             files: fields.take("files").map(|(path, value)| self.files(&path, value)),
             timeout: self.parsed(fields, "timeout", duration),

@@ -117,7 +117,7 @@ kinds:
   model:
     runner: exec
   none: {argv: [x]}
-  shell: {runner: command, argv: python3 x.py}
+  shell: {runner: command, argv: python3 x.py, pin: maybe}
   miner: {runner: builtin}
 labels: [a]
 log: {level: '=', colour: red}
@@ -135,6 +135,7 @@ keep_bytes: 16 MB
 /etc/orch/worker.yaml:12: kinds.none: names no runner: say `runner:` builtin, command or serve
 /etc/orch/worker.yaml:13: kinds.shell.argv: must be a list, but is a single value
 /etc/orch/worker.yaml:13: kinds.shell.argv: must start with a program: write it like [python3, x.py]
+/etc/orch/worker.yaml:13: kinds.shell.pin: \"maybe\" is neither true nor false
 /etc/orch/worker.yaml:14: kinds.miner: there is no built-in miner \"miner\": say `miner:` zeta-zeros
 /etc/orch/worker.yaml:15: labels: must be a map, but is a list
 /etc/orch/worker.yaml:16: log.level: \"=\" is no log level (invalid filter directive): say error, warn, info, debug or trace
