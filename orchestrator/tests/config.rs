@@ -59,7 +59,10 @@ fn a_flag_beats_the_file_and_can_take_back_what_it_says() {
 #[test]
 fn every_bad_setting_is_named_at_once() {
     let bad = ["--listen", "localhost", "--stale-after", "ten", "--segment-bytes", "1", "--log-format", "xml"];
-    let error = args(&[&bad[..], &["--log-level", "a=b=c"]].concat()).resolve().unwrap_err();
+    let refused = || args(&[&bad[..], &["--log-level", "a=b=c"]].concat()).resolve().unwrap_err();
+    let said = format!("{:#}", anyhow::Error::from(refused()));
+    assert_eq!(said.matches("stale_after").count(), 1, "each is said once: {said}");
+    let error = refused();
     let ArgsError::Config(error) = error else { panic!("{error}") };
     let fields: Vec<&str> = error.faults.iter().map(|fault| fault.field).collect();
     assert_eq!(fields, ["listen", "stale_after", "segment_bytes", "log_level", "log_format"]);

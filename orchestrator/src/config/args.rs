@@ -216,7 +216,7 @@ pub enum ArgsError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Some settings cannot be.
-    #[error("bad settings: {0}")]
+    #[error("bad settings")]
     Config(#[from] ConfigError),
 }
 
