@@ -167,10 +167,8 @@ impl Follower {
             self.good_to = until;
         }
         let have = self.block.len();
-        self.block.resize(have + BLOCK, 0);
-        let read = disk::read_full_at(&*open.file, &mut self.block[have..], open.at + have as u64);
+        let read = disk::read_on_at(&*open.file, &mut self.block, BLOCK, open.at + have as u64);
         let first = open.first;
-        self.block.truncate(have + read.as_ref().copied().unwrap_or(0));
         read.map_err(|error| self.failed(layout::segment(first), error))
     }
 

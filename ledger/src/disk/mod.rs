@@ -2,7 +2,7 @@
 //!
 //! [`real::RealDir`] is the file system; [`memory::MemoryDir`] keeps everything in memory and can be told to fail.
 //! Names are relative to the data directory and use `/`. No method retries or loops: what the kernel says is what
-//! the caller gets, and the loops that make sense ([`write_all_at`], [`read_full_at`]) stand once, below.
+//! the caller gets, and the loops that make sense ([`write_all_at`], [`read_full_at`], [`read_on_at`]) stand once, below.
 
 pub mod filesystem;
 pub mod memory;
@@ -154,6 +154,18 @@ pub fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Resu
     Ok(done)
 }
 
+/// Reads up to `len` bytes behind what is in the buffer, and says how many there were until the file's end.
+///
+/// # Errors
+/// As [`read_full_at`]; the buffer is then as it was.
+pub fn read_on_at(file: &dyn File, buffer: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+    let had = buffer.len();
+    buffer.extend_from_slice(&vec![0; len]);
+    let read = read_full_at(file, &mut buffer[had..], offset);
+    buffer.truncate(had + read.as_ref().copied().unwrap_or(0));
+    read
+}
+
 /// A small file as a whole, at most `limit` bytes of it.
 ///
 /// # Errors
@@ -161,9 +173,8 @@ pub fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Resu
 pub fn read_file(dir: &dyn Dir, name: &str, limit: usize) -> io::Result<Vec<u8>> {
     let file = dir.open(name, Access::Read)?;
     let len = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(limit);
-    let mut bytes = vec![0; len];
-    let n = read_full_at(&*file, &mut bytes, 0)?;
-    bytes.truncate(n);
+    let mut bytes = Vec::new();
+    read_on_at(&*file, &mut bytes, len, 0)?;
     Ok(bytes)
 }
 

@@ -69,9 +69,7 @@ impl<'f> Scanner<'f> {
         let have = self.block.len();
         let file_left = self.end.saturating_sub(self.block_at + have as u64);
         let want = usize::try_from(file_left).unwrap_or(usize::MAX).min(BLOCK - have.min(BLOCK));
-        self.block.resize(have + want, 0);
-        let n = disk::read_full_at(self.file, &mut self.block[have..], self.block_at + have as u64)?;
-        self.block.truncate(have + n);
+        disk::read_on_at(self.file, &mut self.block, want, self.block_at + have as u64)?;
         Ok(())
     }
 }
@@ -84,10 +82,23 @@ pub(crate) fn used_len(file: &dyn File) -> io::Result<u64> {
         let start = end.saturating_sub(block.len() as u64);
         let len = usize::try_from(end - start).unwrap_or(block.len());
         let n = disk::read_full_at(file, &mut block[..len], start)?;
-        if let Some(last) = block[..n].iter().rposition(|byte| *byte != 0) {
-            return Ok(start + last as u64 + 1);
+        if let Some(used) = without_zeros(&block[..n]) {
+            return Ok(start + used as u64);
         }
         end = start;
     }
     Ok(0)
+}
+
+/// The length without the zeros at the end, if there is anything else. Many zeros are compared at once.
+fn without_zeros(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 512] = [0; 512];
+    let mut end = bytes.len();
+    for piece in bytes.rchunks(ZEROS.len()) {
+        if *piece != ZEROS[..piece.len()] {
+            break;
+        }
+        end -= piece.len();
+    }
+    bytes[..end].iter().rposition(|byte| *byte != 0).map(|last| last + 1)
 }

@@ -83,9 +83,8 @@ impl Ledger {
         let file = self.segment_file(cache, block.segment).map_err(failed)?;
         cache.block = None;
         cache.bytes.clear();
-        cache.bytes.resize(usize::try_from(block.end - block.start).unwrap_or(0), 0);
-        let n = disk::read_full_at(&*file, &mut cache.bytes, block.start).map_err(failed)?;
-        cache.bytes.truncate(n);
+        let len = usize::try_from(block.end - block.start).unwrap_or(0);
+        disk::read_on_at(&*file, &mut cache.bytes, len, block.start).map_err(failed)?;
         cache.block = Some(block);
         Ok(())
     }
