@@ -12,8 +12,9 @@ mod support;
 
 use std::sync::Mutex;
 
+use support::cores::on_all;
 use support::damage::{blocks, cuts, flips};
-use support::long::{Flags, Progress, on_all};
+use support::long::{Flags, Progress};
 use support::replay;
 
 const USAGE: &str = "damage flips|truncate [--bytes SIZE] [--ledgers N] [--seed FIRST] [--threads N] [--seconds N]\n       \

@@ -7,7 +7,8 @@ mod support;
 
 use std::sync::Mutex;
 
-use support::long::{Flags, Progress, on_all};
+use support::cores::on_all;
+use support::long::{Flags, Progress};
 use support::power_loss::{Tally, command, round};
 use support::replay;
 

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use orch_ledger::disk::memory::MemoryDir;
 use orch_ledger::verify::verify_in;
 use orch_ledger::{Follower, OpenError, Sign, Tail, durable_head};
+use support::cores::{self, on_all};
 use support::damage::{blocks, cuts, flips};
-use support::long::{cores, on_all};
 use support::{Seen, commit, judged, open, options, paused, refusal, replay};
 
 const LAST: &str = "ledger/00000000000000000012.jsonl";
@@ -357,7 +357,7 @@ fn options_change_nothing_of_the_format() {
 #[test]
 fn every_flipped_bit_is_refused_and_located() {
     let total = Mutex::new(flips::Tally::default());
-    on_all(cores(), |seed| {
+    on_all(cores::count(), |seed| {
         let head = if seed == 0 { flips::Head::Text } else { flips::Head::Nothing };
         let tally = replay::told(&flips::command(seed), || flips::all(seed, head));
         let mut total = total.lock().unwrap();
@@ -370,7 +370,7 @@ fn every_flipped_bit_is_refused_and_located() {
 #[test]
 fn cut_at_every_byte_exactly_the_whole_batches_stay() {
     let total = Mutex::new(cuts::Tally::default());
-    on_all(cores(), |seed| {
+    on_all(cores::count(), |seed| {
         let tally = replay::told(&cuts::command(seed), || cuts::all(seed));
         let mut total = total.lock().unwrap();
         total.add(&tally);
@@ -382,7 +382,7 @@ fn cut_at_every_byte_exactly_the_whole_batches_stay() {
 #[test]
 fn nothing_wrong_is_accepted_whatever_blocks_a_disk_mixes_up() {
     let (pool, total) = (blocks::Pool::new(), Mutex::new(blocks::Tally::default()));
-    on_all(cores(), |seed| {
+    on_all(cores::count(), |seed| {
         let tally = replay::told(&blocks::command(seed), || blocks::case(&pool, seed));
         let mut total = total.lock().unwrap();
         total.add(&tally);

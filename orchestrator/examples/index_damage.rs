@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release -p orch-orchestrator --example index_damage -- --cases 2000 --seed 0`
 
+#[path = "../../sim/src/cores.rs"]
+#[allow(dead_code)]
+mod cores;
 #[path = "../../ledger/tests/support/long.rs"]
 mod long;
 #[path = "../../ledger/tests/support/replay.rs"]
@@ -14,8 +17,9 @@ mod world;
 
 use std::sync::Mutex;
 
+use cores::on_all;
 use damage::{Pool, Tally};
-use long::{Flags, Progress, on_all};
+use long::{Flags, Progress};
 
 fn main() {
     let flags =

@@ -23,8 +23,9 @@ mod power_loss;
 use std::sync::Mutex;
 
 use failing_calls::{Case, Kind};
-use long::{Flags, Progress, on_all};
+use long::{Flags, Progress};
 use orch_ledger::disk::memory::Lasting;
+use orch_sim::cores::{self, on_all};
 
 const USAGE: &str = "engine_disk power-loss [--images N] [--rounds N] [--seed FIRST]\n       \
                      engine_disk failing-calls [--seed FIRST] [--seeds N] [--kind K] [--call N] [--for-good 0|1]\n       \

@@ -7,6 +7,7 @@
 #[cfg(feature = "seeded-bugs")]
 pub mod bugs;
 pub mod checker;
+pub mod cores;
 pub mod scenario;
 pub mod seeds;
 pub mod world;

@@ -3,13 +3,15 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use orch_sim::checker::{self, AcknowledgedLog};
+use orch_sim::cores;
 use orch_sim::scenario::{resend, steps};
 use orch_sim::seeds;
-use orch_sim::world::{self, FaultKind, Options, Target};
+use orch_sim::world::{self, FaultKind, Options, Outcome, Target};
 
 /// A seeded simulation of Orch: orchestrator, workers and clients over the real engine, with everything that can go
 /// wrong around it.
@@ -92,15 +94,21 @@ fn main() -> ExitCode {
             trace,
         } => {
             #[cfg(feature = "seeded-bugs")]
-            let _bug = bug.map(|name| {
-                let known = orch_core::seeded::Bug::ALL.into_iter().find(|bug| bug.name() == name);
-                orch_core::seeded::turn_on(known)
-            });
+            let bug = bug.and_then(|name| orch_core::seeded::Bug::ALL.into_iter().find(|bug| bug.name() == name));
+            let run = |options: &Options| {
+                #[cfg(feature = "seeded-bugs")]
+                let _bug = orch_core::seeded::turn_on(bug);
+                world::run(options)
+            };
             let all = only.is_empty() && aim.is_none();
             let faults = if all { FaultKind::ALL.to_vec() } else { only };
             match seed {
-                Some(seed) => replay(&Options { faults, target: aim, trace, ..Options::new(seed) }),
-                None => run_many(from, seeds, &faults, trace),
+                Some(seed) => replay(&Options { faults, target: aim, trace, ..Options::new(seed) }, run),
+                None => run_many(from, seeds, |seed| {
+                    let options = Options { faults: faults.clone(), trace, ..Options::new(seed) };
+                    let outcome = run(&options);
+                    (options, outcome)
+                }),
             }
         }
         Command::Steps { times } => match steps::run(times, &mut |line| println!("{line}")) {
@@ -152,9 +160,9 @@ fn bugs(_seeds: u64) -> ExitCode {
 }
 
 /// Runs one seed twice.
-fn replay(options: &Options) -> ExitCode {
-    let first = world::run(options);
-    let second = world::run(&Options { trace: false, ..options.clone() });
+fn replay(options: &Options, run: impl Fn(&Options) -> Result<Outcome, String>) -> ExitCode {
+    let first = run(options);
+    let second = run(&Options { trace: false, ..options.clone() });
     match (first, second) {
         (Ok(first), Ok(second)) => {
             println!(
@@ -175,42 +183,75 @@ fn replay(options: &Options) -> ExitCode {
     }
 }
 
-fn run_many(from: u64, count: u64, faults: &[FaultKind], trace: bool) -> ExitCode {
+/// Runs the committed seeds and then these, on all cores.
+fn run_many(from: u64, count: u64, run: impl Fn(u64) -> (Options, Result<Outcome, String>) + Sync) -> ExitCode {
     let started = Instant::now();
-    let (mut steps, mut records, mut told, mut starts, mut failed) = (0, 0, 0, 0, 0);
     let known = seeds::known();
-    let all = known.iter().copied().chain(from..from.saturating_add(count));
-    let total = known.len() as u64 + count;
-    for (n, seed) in (1_u64..).zip(all) {
-        let options = Options { faults: faults.to_vec(), trace, ..Options::new(seed) };
-        match world::run(&options) {
-            Ok(outcome) => {
-                steps += outcome.steps;
-                records += outcome.records;
-                told += outcome.told;
-                starts += outcome.starts;
-                if !outcome.violations.is_empty() {
-                    failed += 1;
-                    println!("\nseed {seed} fails:\n{}", checker::describe(&outcome.violations));
-                    println!("replay it: {}", seeds::command(&options));
-                }
-            }
-            Err(error) => {
-                eprintln!("seed {seed}: {error}");
-                return ExitCode::from(2);
-            }
+    let (known_count, total) = (known.len() as u64, known.len() as u64 + count);
+    let sum = Mutex::new(Sum::default());
+    let in_all = || sum.lock().unwrap_or_else(PoisonError::into_inner);
+    cores::on_all(cores::count(), |n| {
+        if n >= total || in_all().broken {
+            return false;
         }
-        if n.is_multiple_of(50) || n == total {
-            print!("\r{n} of {total} seeds, {failed} failed, {:.0} s ", started.elapsed().as_secs_f64());
+        let committed = usize::try_from(n).ok().and_then(|n| known.get(n).copied());
+        let seed = committed.unwrap_or_else(|| from.saturating_add(n - known_count));
+        let (options, outcome) = run(seed);
+        let mut sum = in_all();
+        sum.take(&options, outcome);
+        if sum.seeds.is_multiple_of(50) || sum.seeds == total {
+            let seconds = started.elapsed().as_secs_f64();
+            print!("\r{} of {total} seeds, {} failed, {seconds:.0} s ", sum.seeds, sum.failed);
             let _ = std::io::stdout().flush();
         }
+        true
+    });
+    let Sum { seeds, failed, broken, steps, records, told, starts } = sum.into_inner().unwrap_or_default();
+    if broken {
+        return ExitCode::from(2);
     }
     println!(
-        "\n{total} seeds, {failed} failed: {steps} steps, {records} records, {told} answers told, {starts} starts of the \
+        "\n{seeds} seeds, {failed} failed: {steps} steps, {records} records, {told} answers told, {starts} starts of the \
          orchestrator in {:.1} s",
         started.elapsed().as_secs_f64()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What many runs came to.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    failed: u64,
+    /// One could not be run at all.
+    broken: bool,
+    steps: u64,
+    records: u64,
+    told: usize,
+    starts: u64,
+}
+
+impl Sum {
+    fn take(&mut self, options: &Options, outcome: Result<Outcome, String>) {
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                eprintln!("seed {}: {error}", options.seed);
+                self.broken = true;
+                return;
+            }
+        };
+        self.seeds += 1;
+        self.steps += outcome.steps;
+        self.records += outcome.records;
+        self.told += outcome.told;
+        self.starts += outcome.starts;
+        if !outcome.violations.is_empty() {
+            self.failed += 1;
+            println!("\nseed {} fails:\n{}", options.seed, checker::describe(&outcome.violations));
+            println!("replay it: {}", seeds::command(options));
+        }
+    }
 }
 
 fn check(data: &std::path::Path, told: &std::path::Path) -> ExitCode {

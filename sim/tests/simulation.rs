@@ -1,6 +1,7 @@
 //! Seeds of the simulation: the committed ones, then the first three hundred.
 
 use orch_sim::checker::describe;
+use orch_sim::cores;
 use orch_sim::seeds;
 use orch_sim::world::{self, FaultKind, Options, Outcome};
 
@@ -14,12 +15,10 @@ fn holds(options: &Options) -> Outcome {
 
 #[test]
 fn the_invariants_hold_under_races_and_faults() {
-    let (mut starts, mut told) = (0, 0);
-    for seed in seeds::known().into_iter().chain(1..=300) {
-        let outcome = holds(&Options::new(seed));
-        starts += outcome.starts;
-        told += outcome.told;
-    }
+    let all: Vec<u64> = seeds::known().into_iter().chain(1..=300).collect();
+    let outcomes = cores::for_each(&all, |seed| holds(&Options::new(*seed)));
+    let starts: u64 = outcomes.iter().map(|outcome| outcome.starts).sum();
+    let told: usize = outcomes.iter().map(|outcome| outcome.told).sum();
     // The faults do strike: the orchestrator dies more than twice a run.
     assert!(starts > 600 && told > 30_000, "{starts} starts, {told} answers");
 }

@@ -1,9 +1,10 @@
-//! The long forms of tests, as commands: flags, all cores, a line of progress.
+//! The long forms of tests, as commands: flags, a line of progress.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use super::cores;
 
 /// A command line: words, and flags with a number each, like `--bytes 1MiB`.
 pub struct Flags {
@@ -44,7 +45,7 @@ impl Flags {
 
     /// All cores, unless told otherwise.
     pub fn threads(&self) -> usize {
-        self.get("threads").map_or_else(cores, |threads| usize::try_from(threads).unwrap_or(1).max(1))
+        self.get("threads").map_or_else(cores::count, |threads| usize::try_from(threads).unwrap_or(1).max(1))
     }
 }
 
@@ -53,36 +54,6 @@ fn number(text: &str) -> Option<u64> {
     let unit = units.into_iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, size)));
     let (digits, size) = unit.unwrap_or((text, 1));
     digits.replace('_', "").parse::<u64>().ok()?.checked_mul(size)
-}
-
-/// Hands out numbers from 0 to threads until one of them says that it is enough.
-///
-/// # Panics
-/// If a case did; it has said how to repeat it.
-pub fn on_all(threads: usize, work: impl Fn(u64) -> bool + Sync) {
-    let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
-    let one = || {
-        while !enough.load(Ordering::Relaxed) {
-            if !work(next.fetch_add(1, Ordering::Relaxed)) {
-                enough.store(true, Ordering::Relaxed);
-            }
-        }
-    };
-    let failed = std::thread::scope(|scope| {
-        let guarded = || {
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(one));
-            enough.store(true, Ordering::Relaxed);
-            done.is_err()
-        };
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(guarded)).collect();
-        threads.into_iter().any(|thread| thread.join().unwrap_or(true))
-    });
-    assert!(!failed, "a case failed");
-}
-
-/// One thread per core.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Tells how far a command is, now and then.

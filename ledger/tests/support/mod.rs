@@ -2,6 +2,8 @@
 // Each test binary uses a part of this.
 #![allow(dead_code)]
 
+#[path = "../../../sim/src/cores.rs"]
+pub mod cores;
 pub mod damage;
 pub mod long;
 pub mod power_loss;

@@ -2,6 +2,7 @@
 //! counts twice, and no lease leaks.
 
 use crate::checker::describe;
+use crate::cores;
 use crate::seeds;
 use crate::world::{self, CallKind, Options, Step, Target};
 
@@ -21,17 +22,19 @@ pub struct Report {
 pub fn run(times: u64, tell: &mut dyn FnMut(&str)) -> Result<Report, String> {
     let mut report = Report::default();
     for kind in CallKind::ALL {
-        for step in Step::ALL {
-            one(kind, step, times, &mut report)?;
+        for done in cores::for_each(&Step::ALL, |step| one(kind, *step, times)) {
+            let Report { struck, runs } = done?;
+            report.struck += struck;
+            report.runs += runs;
         }
         tell(&format!("{kind:?}: {} faults struck in {} runs", report.struck, report.runs));
     }
     Ok(report)
 }
 
-fn one(kind: CallKind, step: Step, times: u64, report: &mut Report) -> Result<(), String> {
-    let (mut struck, mut seed) = (0, 0);
-    while struck < times {
+fn one(kind: CallKind, step: Step, times: u64) -> Result<Report, String> {
+    let (mut report, mut seed) = (Report::default(), 0);
+    while report.struck < times {
         seed += 1;
         if seed > times * 60 {
             return Err(format!("a {kind:?} was never made in {seed} runs"));
@@ -41,12 +44,11 @@ fn one(kind: CallKind, step: Step, times: u64, report: &mut Report) -> Result<()
         let options = Options { faults: Vec::new(), target, ..Options::new(seed) };
         let outcome = world::run(&options)?;
         report.runs += 1;
-        struck += u64::from(outcome.hit);
+        report.struck += u64::from(outcome.hit);
         if !outcome.violations.is_empty() {
             let violations = describe(&outcome.violations);
             return Err(format!("{target:?}, seed {seed}:\n{violations}replay it: {}", seeds::command(&options)));
         }
     }
-    report.struck += struck;
-    Ok(())
+    Ok(report)
 }
