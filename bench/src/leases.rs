@@ -1,60 +1,154 @@
 //! P6: leasing from a thousand jobs in one queue, and from a million in a thousand queues with ten thousand keys.
 //!
-//! Each client leases some jobs and gives them back, so that as many stay queued as there were.
+//! Each client leases some jobs and gives them back, so that as many stay queued as there were. Two orchestrators take
+//! turns of half a second, so that whatever else the machine does comes to both; a ratio is that of two turns side by side.
 
 use std::time::{Duration, Instant};
 
 use orch_proto::v1;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, Settings, Worker};
 use crate::report::Sample;
 
 /// Clients, and how many jobs each leases at a time.
 const CLIENTS: usize = 8;
 const AT_ONCE: u32 = 50;
 
+/// How long one of the two works before it is the other's turn.
+const TURN: Duration = Duration::from_millis(500);
+
 /// What is queued.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
-    pub jobs: usize,
-    pub queues: usize,
+struct Load {
+    jobs: usize,
+    queues: usize,
     /// Distinct values of the key `host`; 0: no keys.
-    pub hosts: usize,
+    hosts: usize,
 }
 
-/// Fills the queues and leases for `span`.
-pub async fn measure(cluster: &Cluster, load: Load, span: Duration) -> anyhow::Result<Sample> {
-    fill(cluster, load).await?;
-    indexed(cluster).await?;
-    let mut tasks = JoinSet::new();
-    let started = Instant::now();
-    let until = started + span;
-    for n in 0..CLIENTS {
-        let mut worker = cluster.worker(n).await?;
-        tasks.spawn(async move {
-            let mut leased = 0u64;
-            while Instant::now() < until {
-                let leases: Vec<u64> = worker.lease(AT_ONCE).await?.into_iter().map(|lease| lease.lease).collect();
-                leased += leases.len() as u64;
-                let request = v1::ReleaseLeasesRequest { worker: worker.name.clone(), leases };
-                worker.client.release_leases(request).await?;
-            }
-            Ok::<u64, anyhow::Error>(leased)
-        });
+const FEW: Load = Load { jobs: 1000, queues: 1, hosts: 0 };
+const MANY: Load = Load { jobs: 1_000_000, queues: 1000, hosts: 10_000 };
+
+/// Fills the queues of two orchestrators and leases for `span` from each.
+pub async fn measure(settings: &Settings, span: Duration) -> anyhow::Result<Sample> {
+    let mut few = Side::start(settings, FEW).await?;
+    let mut many = Side::start(settings, MANY).await?;
+    let turns = (span.as_secs_f64() / TURN.as_secs_f64()).ceil() as usize;
+    let (mut by_rate, mut by_processor) = (Vec::new(), Vec::new());
+    for turn in 0..turns {
+        // Who comes after the other differs.
+        let (few, many) = if turn % 2 == 0 {
+            let few = few.turn().await?;
+            (few, many.turn().await?)
+        } else {
+            let many = many.turn().await?;
+            (few.turn().await?, many)
+        };
+        by_rate.push(many.rate() / few.rate());
+        by_processor.push(few.processor() / many.processor());
     }
-    let mut leased = 0;
-    while let Some(result) = tasks.join_next().await {
-        leased += result??;
+    let sample = vec![
+        ("1,000 jobs in one queue", few.total.rate(), "leases/s"),
+        ("1,000,000 jobs in 1,000 queues, 10,000 keys", many.total.rate(), "leases/s"),
+        ("processor time with 1,000 jobs", few.total.processor(), "us/lease"),
+        ("processor time with 1,000,000 jobs", many.total.processor(), "us/lease"),
+        ("rate with many, of that with few", median(by_rate), ""),
+        ("the same by processor time", median(by_processor), ""),
+    ];
+    few.cluster.stop().await?;
+    many.cluster.stop().await?;
+    Ok(sample)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// One of the two, with its clients.
+struct Side {
+    cluster: Cluster,
+    workers: Vec<Worker>,
+    total: Turn,
+}
+
+/// What was done, in how much time, and in how much of all processors together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    leased: u64,
+    time: Duration,
+    processor: Duration,
+}
+
+impl Turn {
+    /// Leases a second.
+    fn rate(&self) -> f64 {
+        self.leased as f64 / self.time.as_secs_f64()
     }
-    let name = if load.hosts > 0 {
-        "leased of 1,000,000 in 1,000 queues, 10,000 keys"
-    } else {
-        "leased of 1,000 in one queue"
-    };
-    Ok(vec![(name, leased as f64 / started.elapsed().as_secs_f64(), "leases/s")])
+
+    /// Microseconds of processors a lease, clients and all.
+    fn processor(&self) -> f64 {
+        self.processor.as_secs_f64() * 1e6 / self.leased as f64
+    }
+}
+
+impl Side {
+    async fn start(settings: &Settings, load: Load) -> anyhow::Result<Self> {
+        let cluster = Cluster::start(settings).await?;
+        fill(&cluster, load).await?;
+        indexed(&cluster).await?;
+        let mut workers = Vec::new();
+        for n in 0..CLIENTS {
+            workers.push(cluster.worker(n).await?);
+        }
+        let mut side = Self { cluster, workers, total: Turn::default() };
+        // The first turn finds everything cold.
+        side.turn().await?;
+        side.total = Turn::default();
+        Ok(side)
+    }
+
+    /// All clients lease and give back for a while. The index's share comes after the leases and belongs to them.
+    async fn turn(&mut self) -> anyhow::Result<Turn> {
+        let (started, processor) = (Instant::now(), processor_time());
+        let until = started + TURN;
+        let mut tasks = JoinSet::new();
+        for mut worker in self.workers.drain(..) {
+            tasks.spawn(async move {
+                let mut leased = 0u64;
+                while Instant::now() < until {
+                    let leases: Vec<u64> = worker.lease(AT_ONCE).await?.into_iter().map(|lease| lease.lease).collect();
+                    leased += leases.len() as u64;
+                    let request = v1::ReleaseLeasesRequest { worker: worker.name.clone(), leases };
+                    worker.client.release_leases(request).await?;
+                }
+                Ok::<_, anyhow::Error>((leased, worker))
+            });
+        }
+        let mut leased = 0;
+        while let Some(result) = tasks.join_next().await {
+            let (count, worker) = result??;
+            leased += count;
+            self.workers.push(worker);
+        }
+        let time = started.elapsed();
+        indexed(&self.cluster).await?;
+        let turn = Turn { leased, time, processor: processor_time().saturating_sub(processor) };
+        self.total.leased += turn.leased;
+        self.total.time += turn.time;
+        self.total.processor += turn.processor;
+        Ok(turn)
+    }
+}
+
+/// What this process has had of all processors.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Waits until the index has what was filled in: what it does about that is not what a lease costs.

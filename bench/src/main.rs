@@ -70,21 +70,16 @@ async fn main() -> anyhow::Result<()> {
         let mut samples = Vec::new();
         for run in 1..=args.runs {
             eprintln!("{name}: run {run} of {} ...", args.runs);
-            let mut cluster = Cluster::start(&settings).await?;
+            if name == "p6" {
+                samples.push(leases::measure(&settings, span).await?);
+                continue;
+            }
+            let cluster = Cluster::start(&settings).await?;
             let sample = match name.as_str() {
                 "p1" => jobs::measure(&cluster, 64, 1, span).await?,
                 "p2" => jobs::measure(&cluster, 64, 100, span).await?,
                 "p3" => candidates::measure(&cluster, span).await?,
                 "p4" => import::measure(&cluster, span).await?,
-                "p6" => {
-                    let few = leases::Load { jobs: 1000, queues: 1, hosts: 0 };
-                    let many = leases::Load { jobs: 1_000_000, queues: 1000, hosts: 10_000 };
-                    let mut sample = leases::measure(&cluster, few, span).await?;
-                    cluster.stop().await?;
-                    cluster = Cluster::start(&settings).await?;
-                    sample.extend(leases::measure(&cluster, many, span).await?);
-                    sample
-                }
                 _ => latency::measure(&cluster, span).await?,
             };
             if let Some(spans) = cluster.stop().await? {
