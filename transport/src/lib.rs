@@ -11,6 +11,7 @@ pub mod dial;
 pub mod peer;
 pub mod pem;
 pub mod server;
+pub mod shown;
 pub mod stream;
 pub mod url;
 
@@ -21,6 +22,7 @@ pub use dial::{Dial, DialError, Pace};
 pub use peer::{Peer, PeerCertificate};
 pub use pem::PemError;
 pub use server::{Certificates, ClientAuth, Loaded, ServerTls, ServerTlsError};
+pub use shown::Shown;
 pub use stream::{Mover, Stream, tls_refusal};
 pub use url::{InTheClear, ServerUrl, UrlError};
 

@@ -1,7 +1,8 @@
 //! What a server shows and asks for, loaded anew while it runs.
 //!
-//! A handshake uses what is current when it begins; a connection that stands is not touched by a reload. Files that are
-//! no good are never taken up: the old ones stay in use.
+//! A handshake uses what is current when it begins. A connection that stands is not touched by a reload, unless its client
+//! would not be let in any more: see [`Certificates::until_refused`]. Files that are no good are never taken up: the old
+//! ones stay in use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,14 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::pem::{self, PemError};
-use crate::{PeerCertificate, Stream, VERSIONS, provider};
+use crate::{PeerCertificate, Shown, Stream, VERSIONS, provider};
 
 /// Whether a client must show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,10 +81,14 @@ struct Material {
 pub struct Certificates {
     files: ServerTls,
     state: Mutex<State>,
+    /// How often the authorities of clients have changed.
+    authorities: watch::Sender<u64>,
 }
 
 struct State {
     config: Arc<ServerConfig>,
+    /// What lets clients in, if they are asked for certificates.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     in_use: Material,
     loaded: Loaded,
     seen: Seen,
@@ -110,9 +117,8 @@ impl Certificates {
     /// [`ServerTlsError`].
     pub fn open(files: ServerTls) -> Result<Self, ServerTlsError> {
         let in_use = read(&files)?;
-        let (config, loaded) = build(&files, &in_use)?;
-        let state = Mutex::new(State { config, in_use, loaded, seen: Seen::Same });
-        Ok(Self { files, state })
+        let state = Mutex::new(build(&files, in_use)?);
+        Ok(Self { files, state, authorities: watch::Sender::new(0) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -167,12 +173,16 @@ impl Certificates {
     }
 
     fn take_up(&self, now: Material) -> Result<Loaded, ServerTlsError> {
-        let built = build(&self.files, &now);
+        let built = build(&self.files, now.clone());
         let mut state = self.state();
         match built {
-            Ok((config, loaded)) => {
-                *state = State { config, in_use: now, loaded: loaded.clone(), seen: Seen::Same };
-                Ok(loaded)
+            Ok(built) => {
+                let others = built.in_use.client_ca != state.in_use.client_ca;
+                *state = built;
+                if others {
+                    self.authorities.send_modify(|changes| *changes += 1);
+                }
+                Ok(state.loaded.clone())
             }
             Err(error) => {
                 state.seen = Seen::Bad(Some(now));
@@ -185,8 +195,11 @@ impl Certificates {
     ///
     /// # Errors
     /// As TLS has it: no TLS, no certificate, a bad one, or the connection broke.
-    pub async fn accept(&self, tcp: TcpStream) -> io::Result<(Stream, Option<PeerCertificate>)> {
-        let config = Arc::clone(&self.state().config);
+    pub async fn accept(&self, tcp: TcpStream) -> io::Result<(Stream, Option<Shown>)> {
+        let (config, authorities) = {
+            let state = self.state();
+            (Arc::clone(&state.config), *self.authorities.borrow())
+        };
         let tls = match TlsAcceptor::from(config).accept(tcp).into_fallible().await {
             Ok(tls) => tls,
             Err((error, tcp)) => {
@@ -194,9 +207,34 @@ impl Certificates {
                 return Err(error);
             }
         };
-        let shown = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = shown.and_then(PeerCertificate::parse);
-        Ok((Stream::encrypted(tls), certificate))
+        let shown = Shown::of(tls.get_ref().1.peer_certificates(), authorities);
+        Ok((Stream::encrypted(tls), shown))
+    }
+
+    /// Returns when the owner of this certificate would not be let in any more: its time is over, or its authority was
+    /// taken away.
+    pub async fn until_refused(&self, shown: &Shown) {
+        let mut changes = self.authorities.subscribe();
+        let mut verified_by = shown.authorities;
+        loop {
+            let (now, authorities) = (UnixTime::now(), *changes.borrow_and_update());
+            if (authorities != verified_by || shown.left(now).is_zero()) && !self.lets_in(shown, now) {
+                return;
+            }
+            verified_by = authorities;
+            // The clock may be set meanwhile: a look now and then is enough for that.
+            let look_in = shown.left(now).clamp(Duration::from_secs(1), Duration::from_secs(3600));
+            tokio::select! {
+                () = tokio::time::sleep(look_in) => {}
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    /// Whether the owner of this certificate would be let in at this time.
+    fn lets_in(&self, shown: &Shown, now: UnixTime) -> bool {
+        let verifier = self.state().verifier.clone();
+        verifier.is_none_or(|verifier| shown.passes(&*verifier, now))
     }
 }
 
@@ -224,16 +262,20 @@ fn read(files: &ServerTls) -> Result<Material, PemError> {
     })
 }
 
-fn build(files: &ServerTls, bytes: &Material) -> Result<(Arc<ServerConfig>, Loaded), ServerTlsError> {
+fn build(files: &ServerTls, bytes: Material) -> Result<State, ServerTlsError> {
     let chain = pem::certificates("certificate", &files.cert, &bytes.cert)?;
     pem::in_time(&files.cert, &chain[0])?;
     let certificate = PeerCertificate::parse(&chain[0]).unwrap_or_default();
     let pair = |why: String| PemError::Pair { cert: files.cert.clone(), key: files.key.clone(), why };
     let builder = ServerConfig::builder_with_provider(provider());
     let builder = builder.with_protocol_versions(VERSIONS).map_err(|error| pair(error.to_string()))?;
-    let builder = match (&files.client_ca, &bytes.client_ca) {
-        (Some(file), Some(bytes)) => builder.with_client_cert_verifier(verifier(file, bytes, files.client_auth)?),
-        (None, _) | (_, None) => builder.with_no_client_auth(),
+    let verifier = match (&files.client_ca, &bytes.client_ca) {
+        (Some(file), Some(bytes)) => Some(verifier(file, bytes, files.client_auth)?),
+        (None, _) | (_, None) => None,
+    };
+    let builder = match &verifier {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+        None => builder.with_no_client_auth(),
     };
     let config = builder.with_single_cert(chain, pem::key(&files.key, &bytes.key)?);
     let mut config = config.map_err(|error| pair(error.to_string()))?;
@@ -241,7 +283,8 @@ fn build(files: &ServerTls, bytes: &Material) -> Result<(Arc<ServerConfig>, Load
     // No session is resumed: whose authority was taken away cannot come back by a ticket.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok((Arc::new(config), Loaded { certificate, key_is_open: is_open(&files.key) }))
+    let loaded = Loaded { certificate, key_is_open: is_open(&files.key) };
+    Ok(State { config: Arc::new(config), verifier, in_use: bytes, loaded, seen: Seen::Same })
 }
 
 fn verifier(file: &Path, bytes: &[u8], auth: ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, ServerTlsError> {

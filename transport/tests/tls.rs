@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orch_transport::development::{self, Development, DevelopmentError, Existing, Made};
-use orch_transport::{Certificates, ClientAuth, ClientTls, Dial, DialError, PeerCertificate, ServerTls, ServerUrl};
+use orch_transport::{Certificates, ClientAuth, ClientTls, Dial, DialError, ServerTls, ServerUrl, Shown};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -45,7 +45,7 @@ fn with_certificate(made: &Made) -> ClientTls {
 struct Server {
     address: SocketAddr,
     certificates: Arc<Certificates>,
-    came: mpsc::UnboundedReceiver<Option<PeerCertificate>>,
+    came: mpsc::UnboundedReceiver<Option<Shown>>,
 }
 
 impl Server {
@@ -93,7 +93,7 @@ async fn a_certificate_tells_who_came() {
     let mut server = Server::start(files(&made, true, ClientAuth::Required)).await;
     for host in ["localhost", "127.0.0.1"] {
         server.reach(host, with_certificate(&made)).await.unwrap();
-        let peer = server.came.recv().await.unwrap().unwrap();
+        let peer = server.came.recv().await.unwrap().unwrap().certificate;
         assert_eq!(peer.common_name.as_deref(), Some("worker-7"));
         assert_eq!(peer.subject, "O=Orch development, CN=worker-7");
         assert!(!peer.serial.is_empty() && peer.not_after > 0);
@@ -142,7 +142,7 @@ async fn a_certificate_may_be_optional_but_not_bad() {
     let (_other_dir, other) = self::made();
     let mut server = Server::start(files(&made, true, ClientAuth::Optional)).await;
     server.reach("localhost", trusting(&made)).await.unwrap();
-    assert_eq!(server.came.recv().await.unwrap(), None);
+    assert!(server.came.recv().await.unwrap().is_none());
     server.reach("localhost", with_certificate(&made)).await.unwrap();
     assert!(server.came.recv().await.unwrap().is_some());
     let stranger = ClientTls { ca: Some(made.ca.clone()), ..with_certificate(&other) };
@@ -250,4 +250,28 @@ fn development_certificates_are_not_overwritten_and_keys_are_the_owners() {
     assert!(!open.loaded().key_is_open);
     std::fs::set_permissions(&made.server_key, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(open.reload().unwrap().key_is_open);
+}
+
+#[tokio::test]
+async fn whose_authority_is_taken_away_is_refused_while_the_connection_stands() {
+    let ((_dir, made), (_other_dir, other)) = (made(), made());
+    let mut server = Server::start(files(&made, true, ClientAuth::Required)).await;
+    server.reach("localhost", with_certificate(&made)).await.unwrap();
+    let shown = server.came.recv().await.unwrap().unwrap();
+    let is_refused = async || {
+        tokio::select! {
+            biased;
+            () = server.certificates.until_refused(&shown) => true,
+            () = std::future::ready(()) => false,
+        }
+    };
+    assert!(!is_refused().await);
+    // Another certificate of the server, and another authority beside the one that is: nothing is to be done.
+    let (ours, others) = (std::fs::read(&made.ca).unwrap(), std::fs::read(&other.ca).unwrap());
+    std::fs::write(&made.ca, [ours, others.clone()].concat()).unwrap();
+    server.certificates.reload().unwrap();
+    assert!(!is_refused().await);
+    std::fs::write(&made.ca, others).unwrap();
+    server.certificates.reload().unwrap();
+    assert!(is_refused().await);
 }

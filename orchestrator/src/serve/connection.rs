@@ -2,6 +2,7 @@
 //!
 //! A connection must ask something soon: the TLS handshake, the preface of HTTP/2 and the first header share one time.
 //! Later it may be idle for a while, but not for ever. A peer that only makes calls and takes them back is cut.
+//! Whoever's certificate would not open it any more is told to go.
 //! All of it happens at the [`super::door`] first, and inside once a caller was let pass.
 
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use orch_transport::{Certificates, Mover, Peer, Stream};
+use orch_transport::{Certificates, Mover, Peer, Shown, Stream};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -137,7 +138,7 @@ pub async fn serve(tcp: TcpStream, address: SocketAddr, pass: Pass, server: Arc<
         () = pass.out.cancelled() => return,
         () = server.stopping.cancelled() => return,
     };
-    let (mut stream, peer) = match shaken {
+    let (mut stream, peer, shown) = match shaken {
         Ok(Some(shaken)) => shaken,
         Ok(None) => {
             pass.counts().handshakes_failed.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +151,7 @@ pub async fn serve(tcp: TcpStream, address: SocketAddr, pass: Pass, server: Arc<
     };
     let (place, mover): (Place, Mover) = (server.door.place(), stream.mover());
     let pass = Arc::new(pass);
-    let life = speak(stream, peer, began, Arc::clone(&pass), server, place.clone());
+    let life = speak(stream, peer, shown, began, Arc::clone(&pass), server, place.clone());
     if let Some(life) = place.until_known(Box::pin(life)).await {
         pass.proven();
         mover.now();
@@ -159,14 +160,14 @@ pub async fn serve(tcp: TcpStream, address: SocketAddr, pass: Pass, server: Arc<
 }
 
 /// TLS, if it is spoken here.
-async fn handshake(server: &Server, tcp: TcpStream, address: SocketAddr) -> Option<(Stream, Peer)> {
+async fn handshake(server: &Server, tcp: TcpStream, address: SocketAddr) -> Option<(Stream, Peer, Option<Shown>)> {
     let Some(certificates) = &server.certificates else {
-        return Some((Stream::accepted(tcp), Peer { address, tls: false, certificate: None }));
+        return Some((Stream::accepted(tcp), Peer { address, tls: false, certificate: None }, None));
     };
     match certificates.accept(tcp).await {
-        Ok((stream, certificate)) => {
-            let peer = Peer { address, tls: true, certificate: certificate.map(Arc::new) };
-            Some((stream, peer))
+        Ok((stream, shown)) => {
+            let certificate = shown.as_ref().map(|shown| Arc::clone(&shown.certificate));
+            Some((stream, Peer { address, tls: true, certificate }, shown))
         }
         Err(error) => {
             tracing::debug!(%error, %address, "no TLS with a peer");
@@ -175,7 +176,24 @@ async fn handshake(server: &Server, tcp: TcpStream, address: SocketAddr) -> Opti
     }
 }
 
-async fn speak(stream: Stream, peer: Peer, began: Instant, pass: Arc<Pass>, server: Arc<Server>, place: Place) {
+/// Returns when a certificate that let its owner in would not do so any more.
+async fn until_refused(server: &Server, shown: Option<&Shown>) {
+    match (&server.certificates, shown) {
+        (Some(certificates), Some(shown)) => certificates.until_refused(shown).await,
+        (None, _) | (_, None) => std::future::pending().await,
+    }
+}
+
+async fn speak(
+    stream: Stream,
+    peer: Peer,
+    shown: Option<Shown>,
+    began: Instant,
+    pass: Arc<Pass>,
+    server: Arc<Server>,
+    place: Place,
+) {
+    let mut refused = pin!(until_refused(&server, shown.as_ref()));
     let stopping = &server.stopping;
     let activity = Activity::new(began);
     let address = peer.address;
@@ -230,6 +248,11 @@ async fn speak(stream: Stream, peer: Peer, began: Instant, pass: Arc<Pass>, serv
                 connection.as_mut().graceful_shutdown();
                 leaving = Some(Instant::now() + LINGER);
             }
+            () = refused.as_mut(), if leaving.is_none() => {
+                tracing::info!(%address, "a client's certificate is not good any more: its connection ends");
+                connection.as_mut().graceful_shutdown();
+                leaving = Some(Instant::now() + LINGER);
+            }
             () = tokio::time::sleep_until(look_at.into()) => {
                 let now = Instant::now();
                 if leaving.is_some_and(|at| at <= now) {
@@ -265,6 +288,13 @@ mod tests {
 
     /// A door with a route that says who asks.
     async fn door(config: OrchestratorConfig) -> (SocketAddr, Arc<Connections>) {
+        let (address, connections, _) = door_with_certificates(config).await;
+        (address, connections)
+    }
+
+    async fn door_with_certificates(
+        config: OrchestratorConfig,
+    ) -> (SocketAddr, Arc<Connections>, Option<Arc<Certificates>>) {
         let (door, stopping) = (Door::new().unwrap(), CancellationToken::new());
         let listener = door.handle().spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
         let address = listener.local_addr().unwrap();
@@ -280,9 +310,9 @@ mod tests {
         };
         let routes = Router::new().route("/who", get(who)).route("/thread", get(thread)).route("/in", get(let_in));
         let certificates = config.tls.clone().map(|tls| Arc::new(Certificates::open(tls).unwrap()));
-        let server = Arc::new(Server::new(routes, &config, certificates, Arc::clone(&door), stopping));
+        let server = Arc::new(Server::new(routes, &config, certificates.clone(), Arc::clone(&door), stopping));
         door.handle().spawn(accept(listener, server, Arc::clone(&connections)));
-        (address, connections)
+        (address, connections, certificates)
     }
 
     /// What a server shows, and a client that it knows.
@@ -329,6 +359,29 @@ mod tests {
         assert!(nobody.ends_with("127.0.0.1 true None"), "{nobody}");
         let known = ask(&mut dial(known).stream().await.unwrap()).await;
         assert!(known.ends_with("127.0.0.1 true Some(\"worker-7\")"), "{known}");
+    }
+
+    #[tokio::test]
+    async fn whose_authority_is_taken_away_is_told_to_go() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut tls, client) = certificates(dir.path());
+        // Clients go on trusting the server.
+        let authority = dir.path().join("clients.pem");
+        std::fs::copy(tls.client_ca.replace(authority.clone()).unwrap(), &authority).unwrap();
+        let config = OrchestratorConfig { tls: Some(tls), ..OrchestratorConfig::default() };
+        let (address, _, certificates) = door_with_certificates(config).await;
+        let dial = Dial::new(format!("https://{address}").parse().unwrap(), client).unwrap();
+        let (mut at_the_door, mut inside) = (dial.stream().await.unwrap(), dial.stream().await.unwrap());
+        told(&mut at_the_door, "/thread").await;
+        told(&mut inside, "/in").await;
+        std::fs::copy(self::certificates(other.path()).0.client_ca.unwrap(), authority).unwrap();
+        certificates.unwrap().reload().unwrap();
+        for stream in [&mut at_the_door, &mut inside] {
+            assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
+        }
+        // With nothing but that authority nobody gets in again.
+        let mut again = dial.stream().await.unwrap();
+        assert_eq!(again.read(&mut [0]).await.unwrap_or(0), 0);
     }
 
     #[tokio::test]
