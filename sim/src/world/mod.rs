@@ -35,7 +35,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use orch_core::id::JobId;
+use orch_core::id::{JobId, LeaseId};
 use orch_orchestrator::engine::commands::worker::LeaseAnswer;
 
 pub use call::{CallKind, Step};
@@ -181,6 +181,8 @@ struct World {
     /// Jobs that were open when the faults ended, and the last record then.
     open_at_end: Option<(u64, Vec<JobId>)>,
     alive_checked: bool,
+    /// The newest lease that was seen since, and when.
+    newest_lease: (Option<LeaseId>, u64),
 }
 
 /// Runs a seed.
@@ -244,6 +246,7 @@ impl World {
             violations: Vec::new(),
             open_at_end: None,
             alive_checked: false,
+            newest_lease: (None, 0),
         };
         world.trace.step(0, format_args!("seed {} plan {plan:?}", options.seed));
         for (at, fault) in plan.faults {
