@@ -90,12 +90,12 @@ pub(crate) fn used_len(file: &dyn File) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The length without the zeros at the end, if there is anything else. Many zeros are compared at once.
+/// The length without the zeros at the end, if there is anything else.
 fn without_zeros(bytes: &[u8]) -> Option<usize> {
-    const ZEROS: [u8; 512] = [0; 512];
     let mut end = bytes.len();
-    for piece in bytes.rchunks(ZEROS.len()) {
-        if *piece != ZEROS[..piece.len()] {
+    // Small pieces: the one that is not zero is gone through byte by byte.
+    for piece in bytes.rchunks(512) {
+        if *piece != disk::ZEROS[..piece.len()] {
             break;
         }
         end -= piece.len();

@@ -86,7 +86,7 @@ impl Active {
         let end = self.end + len as u64;
         if end > self.touched && (len as u64) < zeros / 2 {
             let zeros = zeros.min(self.claimed.saturating_sub(end));
-            batch.extend_from_slice(&vec![0; usize::try_from(zeros).unwrap_or(0)]);
+            disk::add_zeros(batch, usize::try_from(zeros).unwrap_or(0));
         }
         disk::write_all_at(&**file, batch, self.end)?;
         self.touched = self.touched.max(self.end + batch.len() as u64);
