@@ -101,9 +101,10 @@ async fn one(binaries: &Binaries, folder: PathBuf, options: &Options, report: &m
         let client = Client::new(format!("client-{n}"), server.url(), told.clone());
         clients.spawn(fill(client, n, stop.clone()));
     }
-    until("the disk to be full", PATIENCE, async || {
+    let before = until("the disk to be full", PATIENCE, async || {
+        let before = was_writable(&server.process()?.said());
         let ledger = wire::stats(&mut admin).await?.ledger.unwrap_or_default();
-        Ok((!ledger.read_only_reason.is_empty()).then_some(()))
+        Ok((!ledger.read_only_reason.is_empty()).then_some(before))
     })
     .await?;
     let full_at = Instant::now();
@@ -121,21 +122,21 @@ async fn one(binaries: &Binaries, folder: PathBuf, options: &Options, report: &m
         let shown = admin.get_job(wire::timed(v1::GetJobRequest { job })).await;
         let state = shown.map(|shown| shown.into_inner().summary.map(|seen| seen.state()));
         // It says that it can be written again before it takes anything in.
-        let full = was_writable(&server.process()?.said()) == 0;
+        let full = was_writable(&server.process()?.said()) == before;
         match state {
             Ok(Some(v1::JobState::Leased)) => {}
             Ok(Some(v1::JobState::Done)) if !full => {}
             state => report.violation(format!("the job with waiting results, look {look} on a full disk: {state:?}")),
         }
         let refused = admin.submit(wire::timed(submission("refused", look.into()))).await;
-        let full = was_writable(&server.process()?.said()) == 0;
+        let full = was_writable(&server.process()?.said()) == before;
         match refused.map_err(|status| WireError::from(&status)) {
             Err(WireError { reason: Reason::ReadOnly, retry_after: Some(_), .. }) => {}
             Ok(_) if !full => {}
             other => report.violation(format!("a submit to a full disk: {other:?}")),
         }
     }
-    let meanwhile = was_writable(&server.process()?.said());
+    let meanwhile = was_writable(&server.process()?.said()) - before;
     std::fs::remove_file(&ballast).map_err(TortureError::io("make space"))?;
     let freed_at = Instant::now();
     until("the orchestrator to go on", PATIENCE, async || {
