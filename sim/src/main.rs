@@ -104,7 +104,7 @@ fn main() -> ExitCode {
             let faults = if all { FaultKind::ALL.to_vec() } else { only };
             match seed {
                 Some(seed) => replay(&Options { faults, target: aim, trace, ..Options::new(seed) }, run),
-                None => run_many(from, seeds, |seed| {
+                None => run_many(from, seeds, if trace { 1 } else { cores::count() }, |seed| {
                     let options = Options { faults: faults.clone(), trace, ..Options::new(seed) };
                     let outcome = run(&options);
                     (options, outcome)
@@ -183,14 +183,19 @@ fn replay(options: &Options, run: impl Fn(&Options) -> Result<Outcome, String>) 
     }
 }
 
-/// Runs the committed seeds and then these, on all cores.
-fn run_many(from: u64, count: u64, run: impl Fn(u64) -> (Options, Result<Outcome, String>) + Sync) -> ExitCode {
+/// Runs the committed seeds and then these, on so many threads.
+fn run_many(
+    from: u64,
+    count: u64,
+    threads: usize,
+    run: impl Fn(u64) -> (Options, Result<Outcome, String>) + Sync,
+) -> ExitCode {
     let started = Instant::now();
     let known = seeds::known();
     let (known_count, total) = (known.len() as u64, known.len() as u64 + count);
     let sum = Mutex::new(Sum::default());
     let in_all = || sum.lock().unwrap_or_else(PoisonError::into_inner);
-    cores::on_all(cores::count(), |n| {
+    cores::on_all(threads, |n| {
         if n >= total || in_all().broken {
             return false;
         }
