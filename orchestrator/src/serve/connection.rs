@@ -2,7 +2,7 @@
 //!
 //! A connection must ask something soon: the TLS handshake, the preface of HTTP/2 and the first header share one time.
 //! Later it may be idle for a while, but not for ever. A peer that only makes calls and takes them back is cut.
-//! Whoever's certificate would not open it any more is told to go.
+//! A client whose certificate would not let it in any more is told to go.
 //! All of it happens at the [`super::door`] first, and inside once a caller was let pass.
 
 use std::convert::Infallible;
