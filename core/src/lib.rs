@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod array;
+pub mod calls;
 pub mod contract;
 pub mod cron;
 pub mod demand;

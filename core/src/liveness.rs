@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::calls::{CallNumber, CallOrder, Calls};
 use crate::id::{Kind, LeaseId, WorkerId};
 use crate::resource::{Offer, Pools};
 use crate::time::{Now, Span, Tick, Timestamp};
@@ -29,6 +30,8 @@ pub struct Registration<H> {
     pub lives_for: Option<Span>,
     /// Its hardware, in whatever form the edge shows it.
     pub hardware: H,
+    /// Which of its calls it registers with, if it numbers them.
+    pub call: Option<CallNumber>,
 }
 
 /// What the orchestrator wants of a worker.
@@ -54,6 +57,8 @@ pub struct Worker<H> {
     pub seen_at: Timestamp,
     /// What is wanted of it.
     pub order: Order,
+    /// Which of its calls is the newest.
+    pub calls: Calls,
     seen: Tick,
     /// Whether [`Liveness::newly_stale`] named it and it was not heard of since.
     named_stale: bool,
@@ -168,7 +173,9 @@ impl<H> Liveness<H> {
     pub fn register(&mut self, id: WorkerId, registration: Registration<H>, now: Now) {
         let seen = self.clock(now.tick);
         let (registered_at, seen_at, order) = (now.wall, now.wall, Order::Run);
-        let worker = Worker { registration, registered_at, seen_at, order, seen, named_stale: false };
+        let before = self.workers.get(&id).map(|before| before.calls).unwrap_or_default();
+        let calls = before.registered(registration.call);
+        let worker = Worker { registration, registered_at, seen_at, order, calls, seen, named_stale: false };
         self.workers.insert(id, worker);
         self.none_stale_until = self.none_stale_until.min(seen.plus(self.stale_after));
     }
@@ -182,6 +189,18 @@ impl<H> Liveness<H> {
         worker.named_stale = false;
         self.none_stale_until = self.none_stale_until.min(seen.plus(self.stale_after));
         Some(worker.order)
+    }
+
+    /// Takes in a call of a worker that asks for jobs.
+    pub fn heard(&mut self, id: &WorkerId, call: Option<CallNumber>) -> CallOrder {
+        self.workers.get_mut(id).map_or(CallOrder::OtherProcess, |worker| worker.calls.heard(call))
+    }
+
+    /// The call was answered: should it come again, it is an old one.
+    pub fn answered(&mut self, id: &WorkerId, call: Option<CallNumber>) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.calls.answered(call);
+        }
     }
 
     /// Orders something of a worker. False if it is unknown.

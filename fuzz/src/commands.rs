@@ -134,9 +134,9 @@ impl World {
                 self.run(RegisterWorker { worker, registration, leases, last_receipt: None, uptime }).map(|_| ())
             }
             3 => {
-                let AskForJobs { request, wait, ask_again: _ } =
+                let AskForJobs { request, call, wait, ask_again: _ } =
                     v1::LeaseJobRequest::decode(bytes).ok()?.try_into().ok()?;
-                self.run(LeaseJobs::new(request, wait)).map(|_| ())
+                self.run(LeaseJobs { call, ..LeaseJobs::new(request, wait) }).map(|_| ())
             }
             4 => {
                 let HeartbeatReport { worker, leases, last_receipt } =

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use orch_core::calls::CallNumber;
 use orch_core::explain::{self, Why};
 use orch_core::gang::GangSpec;
 use orch_core::id::{JobId, LeaseId, WorkerId};
@@ -70,15 +71,25 @@ impl World {
     }
 
     fn register(&mut self, name: &str, leases: Vec<LeaseId>) {
+        self.register_by(name, leases, None);
+    }
+
+    fn register_by(&mut self, name: &str, leases: Vec<LeaseId>, call: Option<CallNumber>) {
         let labels = [("address".to_owned(), format!("{name}.example"))].into();
         let registration =
-            Registration { kinds: vec!["k".parse().unwrap()], slots: 1, labels, ..Registration::default() };
+            Registration { kinds: vec!["k".parse().unwrap()], slots: 1, labels, call, ..Registration::default() };
         let (worker, uptime) = (worker(name), Span::seconds(60));
         self.run(RegisterWorker { worker, registration, leases, last_receipt: None, uptime }).unwrap();
     }
 
     fn ask(&mut self, name: &str) -> Begun<LeaseAnswer> {
         self.begin(LeaseJobs::new(LeaseRequest::new(worker(name), Vec::new(), 1), Span::seconds(60)))
+    }
+
+    /// The same by a call that is numbered.
+    fn ask_by(&mut self, name: &str, number: u64, wait: Span) -> Begun<LeaseAnswer> {
+        let request = LeaseRequest::new(worker(name), Vec::new(), 1);
+        self.begin(LeaseJobs { call: call(number), ..LeaseJobs::new(request, wait) })
     }
 
     /// The only lease there is.
@@ -101,6 +112,11 @@ fn worker(name: &str) -> WorkerId {
     WorkerId::new(name).unwrap()
 }
 
+/// A call of a worker's process; all of them are of one.
+fn call(number: u64) -> Option<CallNumber> {
+    Some(CallNumber { process: 7, number })
+}
+
 /// Rank, and where the members are, if the call was answered with a gang's grant.
 fn told(begun: &mut Begun<LeaseAnswer>) -> Option<(u32, Vec<String>)> {
     match begun.try_answer()?.unwrap().answer {
@@ -108,6 +124,14 @@ fn told(begun: &mut Begun<LeaseAnswer>) -> Option<(u32, Vec<String>)> {
             let (granted, context) = &leases[0];
             Some((granted.place.as_ref().unwrap().rank, context.hosts.clone()))
         }
+        LeaseAnswer::Unregistered => panic!("the worker is registered"),
+    }
+}
+
+/// How many leases a call was answered with, if it was.
+fn granted(begun: &mut Begun<LeaseAnswer>) -> Option<usize> {
+    match begun.try_answer()?.unwrap().answer {
+        LeaseAnswer::Granted { leases, .. } => Some(leases.len()),
         LeaseAnswer::Unregistered => panic!("the worker is registered"),
     }
 }
@@ -178,6 +202,42 @@ fn a_worker_whose_call_is_gone_is_no_member() {
     assert_eq!(told(&mut b), None, "a is not there any more");
     let mut c = world.ask("c");
     assert!(told(&mut b).is_some() && told(&mut c).is_some());
+}
+
+#[test]
+fn a_call_that_was_replaced_makes_nobody_a_member() {
+    let mut world = World::new();
+    world.register_by("a", Vec::new(), call(1));
+    let mut replaced = world.ask_by("a", 2, Span::seconds(60));
+    // The worker does not hear it any more. It asks anew, and has nothing left when that is answered.
+    assert_eq!(granted(&mut world.ask_by("a", 3, Span(0))), Some(0));
+    // Something changes, and it is looked at again.
+    let mut job = JobSpec::new("q".parse().unwrap(), Payload::default());
+    job.kind = Some("other".parse().unwrap());
+    world.run(Submit(Submission { jobs: vec![job], ..Submission::default() })).unwrap();
+    assert_eq!(granted(&mut replaced), Some(0), "it is over");
+    // As late as it is, or twice.
+    let mut late = [2, 3].map(|number| world.ask_by("a", number, Span::seconds(60)));
+    assert_eq!(late.each_mut().map(granted), [Some(0), Some(0)]);
+    let mut b = world.ask("b");
+    assert_eq!(told(&mut b), None, "a has no room");
+    let mut newest = world.ask_by("a", 4, Span::seconds(60));
+    assert!(told(&mut b).is_some() && told(&mut newest).is_some());
+}
+
+#[test]
+fn a_registration_that_comes_late_ends_nothing() {
+    let mut world = World::new();
+    world.register_by("a", Vec::new(), call(1));
+    let mut a = world.ask_by("a", 2, Span::seconds(60));
+    let _b = world.ask("b");
+    assert!(told(&mut a).is_some());
+    let lease = world.lease();
+    world.register_by("a", Vec::new(), call(1));
+    assert_eq!(world.beat("a", lease, MemberStep::There), LeaseStanding::Wait, "it has it still");
+    // One that is newer does not name it: then it is lost.
+    world.register_by("a", Vec::new(), call(3));
+    assert_eq!(world.beat("a", lease, MemberStep::There), LeaseStanding::Lost);
 }
 
 #[test]

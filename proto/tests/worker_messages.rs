@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use orch_core::calls::CallNumber;
 use orch_core::contract::{Rejection, Rule};
 use orch_core::digest::Digest;
 use orch_core::id::{ContractRef, JobId, Kind, LeaseId, QueueName, Seq, WorkerId};
@@ -38,6 +39,7 @@ fn a_registration_is_checked_field_by_field() {
         last_receipt: Some(v1::Receipt { seq: 9, chain: vec![7; 32].into(), mac: vec![5; 16].into() }),
         ledger: "the-ledger".into(),
         uptime_ms: 5000,
+        call: Some(v1::CallNumber { process: 7, number: 3 }),
         ..v1::RegisterWorkerRequest::default()
     };
     let checked = Register::try_from(wire.clone()).unwrap();
@@ -46,6 +48,7 @@ fn a_registration_is_checked_field_by_field() {
     assert_eq!(checked.last_receipt, Some(Receipt { seq: Seq(9), chain: Digest([7; 32]), mac: Mac([5; 16]) }));
     assert_eq!((checked.uptime, checked.ledger.as_deref()), (Span(5000), Some("the-ledger")));
     assert_eq!(checked.registration.hardware.host, "h[31m");
+    assert_eq!(checked.registration.call, Some(CallNumber { process: 7, number: 3 }));
 
     let bad = v1::RegisterWorkerRequest {
         worker: "w 1".into(),
@@ -69,7 +72,10 @@ fn a_wait_is_cut_and_no_jobs_is_no_question() {
         ..v1::LeaseJobRequest::default()
     };
     let checked = AskForJobs::try_from(ask(2, u64::MAX)).unwrap();
-    assert_eq!((checked.wait, checked.request.max), (MAX_WAIT, 2));
+    assert_eq!((checked.wait, checked.request.max, checked.call), (MAX_WAIT, 2, None));
+    let call = Some(v1::CallNumber { process: u64::MAX, number: 4 });
+    let numbered = AskForJobs::try_from(v1::LeaseJobRequest { call, ..ask(2, 0) }).unwrap();
+    assert_eq!(numbered.call, Some(CallNumber { process: u64::MAX, number: 4 }));
     assert_eq!(AskForJobs::try_from(ask(0, 0)).unwrap_err().first_field(), "max");
 }
 

@@ -94,6 +94,7 @@ async fn lease(
         wait_ms: LONG_POLL.as_millis() as u64,
         resources: pools_to_wire(left),
         remaining_ms: worker.remaining().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        call: Some(worker.session.next_call()),
         ask_again: false,
     };
     let request = with_timeout(request, LONG_POLL + crate::session::CALL_TIMEOUT);

@@ -5,7 +5,8 @@
 //! wait, presents the leases that the worker still works on, and learns which of them were lost meanwhile.
 
 use std::error::Error as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,10 @@ pub(crate) struct Session {
     ever: AtomicBool,
     /// When this worker started: a grant older than that was another process's.
     started: Instant,
+    /// Drawn by chance, so that the orchestrator tells this process from those before it.
+    process: u64,
+    /// How many of its calls were numbered.
+    calls: AtomicU64,
 }
 
 impl Default for Session {
@@ -73,6 +78,8 @@ impl Default for Session {
             memory: Mutex::default(),
             ever: AtomicBool::new(false),
             started: Instant::now(),
+            process: RandomState::new().hash_one(std::process::id()),
+            calls: AtomicU64::new(0),
         }
     }
 }
@@ -127,6 +134,11 @@ impl Session {
     /// The newest receipt that the worker holds.
     pub(crate) fn receipt(&self) -> Option<v1::Receipt> {
         lock(&self.memory).receipt.clone()
+    }
+
+    /// The number of a call that is about to be made. Whoever makes one waits for none before it any more.
+    pub(crate) fn next_call(&self) -> v1::CallNumber {
+        v1::CallNumber { process: self.process, number: 1 + self.calls.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Whether the worker was ever registered.
@@ -269,6 +281,7 @@ fn registration(worker: &Worker) -> v1::RegisterWorkerRequest {
         ledger: lock(&worker.session.memory).ledger.clone().unwrap_or_default(),
         resources: pools_to_wire(&worker.resources.left()),
         time_limit_ms: worker.remaining().map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        call: Some(worker.session.next_call()),
         uptime_ms: u64::try_from(worker.session.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orch_core::calls::CallNumber;
 use orch_core::id::{JobId, Kind, LeaseId, WorkerId};
 use orch_core::liveness::{MemberStep, Progress, Registration};
 use orch_core::record::FailureClass;
@@ -57,6 +58,7 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
             uptime_ms,
             resources,
             time_limit_ms,
+            call,
         } = wire;
         let mut faults = Faults::new();
         let worker = faults.take("worker", WorkerId::new(&worker));
@@ -70,7 +72,8 @@ impl TryFrom<v1::RegisterWorkerRequest> for Register {
         let pools = resources::pools(resources, &mut faults);
         let lives_for = time_limit_ms.map(Span);
         let Some(worker) = worker else { return Err(faults) };
-        let registration = Registration { kinds, slots, version: clip(&version), labels, pools, lives_for, hardware };
+        let (version, call) = (clip(&version), call.map(CallNumber::from));
+        let registration = Registration { kinds, slots, version, labels, pools, lives_for, hardware, call };
         let ledger = (!ledger.is_empty()).then(|| clip(&ledger));
         let (leases, uptime) = (lease_ids(leases), Span(uptime_ms));
         faults.or(Self { worker, registration, leases, last_receipt, ledger, uptime })
@@ -94,6 +97,8 @@ fn checked_hardware(wire: v1::Hardware, faults: &mut Faults) -> v1::Hardware {
 pub struct AskForJobs {
     /// What the worker offers.
     pub request: LeaseRequest,
+    /// Which of the worker's calls it is, if it numbers them.
+    pub call: Option<CallNumber>,
     /// How long it waits, at most [`MAX_WAIT`].
     pub wait: Span,
     /// Nothing is asked for: the worker's call that waits is to be answered.
@@ -104,7 +109,7 @@ impl TryFrom<v1::LeaseJobRequest> for AskForJobs {
     type Error = Faults;
 
     fn try_from(wire: v1::LeaseJobRequest) -> Result<Self, Faults> {
-        let v1::LeaseJobRequest { worker, kinds, max, wait_ms, resources, remaining_ms, ask_again } = wire;
+        let v1::LeaseJobRequest { worker, kinds, max, wait_ms, resources, remaining_ms, ask_again, call } = wire;
         let mut faults = Faults::new();
         let worker = faults.take("worker", WorkerId::new(&worker));
         let kinds = checked_kinds(&kinds, &mut faults);
@@ -117,7 +122,14 @@ impl TryFrom<v1::LeaseJobRequest> for AskForJobs {
         // Its labels are those that it registered with: the engine adds them.
         let offer = Offer { pools, labels: BTreeMap::new(), remaining: remaining_ms.map(Span) };
         let request = LeaseRequest { offer, ..LeaseRequest::new(worker, kinds, max) };
-        faults.or(Self { request, wait, ask_again })
+        faults.or(Self { request, call: call.map(CallNumber::from), wait, ask_again })
+    }
+}
+
+impl From<v1::CallNumber> for CallNumber {
+    fn from(wire: v1::CallNumber) -> Self {
+        let v1::CallNumber { process, number } = wire;
+        Self { process, number }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use orch_core::calls::CallNumber;
 use orch_core::contract::{Rejection, Rule as Gate, Screen};
 use orch_core::id::{LeaseId, WorkerId};
 use orch_core::receipt::Receipt;
@@ -109,15 +110,16 @@ impl Edge {
             Call::Register { leases, .. } => leases.clone(),
             _ => Vec::new(),
         };
-        let awaited = self.begin(call);
+        let awaited = self.begin(call, CallNumber { process: life, number: id });
         self.waiting.push(Waiting { request: (id, from, life), step, named, awaited });
     }
 
-    fn begin(&mut self, call: Call) -> Awaited {
+    fn begin(&mut self, call: Call, number: CallNumber) -> Awaited {
         match call {
             Call::Register { worker, leases, last_receipt, uptime, pools, labels } => {
+                let (kinds, slots, call) = (kinds(), 1, Some(number));
                 let registration =
-                    WorkerRegistration { kinds: kinds(), slots: 1, pools, labels, ..WorkerRegistration::default() };
+                    WorkerRegistration { kinds, slots, pools, labels, call, ..WorkerRegistration::default() };
                 let name = worker.clone();
                 let command = RegisterWorker { worker, registration, leases, last_receipt, uptime };
                 Awaited::Register(name, self.hand_in(command))
@@ -126,7 +128,8 @@ impl Edge {
                 let name = worker.clone();
                 let mut request = LeaseRequest::new(worker, Vec::new(), max);
                 request.offer.pools = pools;
-                Awaited::Lease(name, self.hand_in(LeaseJobs::new(request, wait)))
+                let command = LeaseJobs { call: Some(number), ..LeaseJobs::new(request, wait) };
+                Awaited::Lease(name, self.hand_in(command))
             }
             Call::Heartbeat { worker, leases, last_receipt } => {
                 let name = worker.clone();

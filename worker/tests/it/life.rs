@@ -188,6 +188,32 @@ async fn an_orchestrator_that_forgot_the_worker_is_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn registrations_and_calls_for_jobs_are_numbered_as_they_come() {
+    let server = Server::new();
+    let worker = Running::start(config(&server, 1, &[("say", sh("echo 1"))]));
+    server.offer(lease(1, "say", "null"));
+    server.end_of(1).await;
+    server.with(|state| {
+        state.registrations.clear();
+        state.order = v1::WorkerOrder::Register;
+    });
+    server.until("another registration", |state| state.registrations.pop()).await;
+    server.offer(lease(2, "say", "null"));
+    server.end_of(2).await;
+    let calls = server.with(|state| state.calls.clone());
+    // Two registrations and a call for each job at least.
+    assert!(calls.len() >= 4, "{calls:?}");
+    assert!(calls.is_sorted_by(|a, b| a.process == b.process && a.number < b.number), "{calls:?}");
+    let other = Running::start(config(&server, 1, &[("say", sh("echo 1"))]));
+    // Its name is the same, and it begins anew.
+    let process = calls[0].process;
+    let first = server.until("it", |state| state.calls.iter().find(|call| call.process != process).copied()).await;
+    assert_eq!(first.number, 1);
+    other.drained().await;
+    worker.drained().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn registration_tells_what_the_worker_is() {
     let server = Server::new();
     let mut settings = config(&server, 3, &[("say", sh("echo 1"))]);

@@ -38,6 +38,8 @@ pub struct State {
     pub logs: BTreeMap<u64, String>,
     pub progress: BTreeMap<u64, (f64, String)>,
     pub registrations: Vec<v1::RegisterWorkerRequest>,
+    /// The numbers of registrations and calls for jobs, as they arrived.
+    pub calls: Vec<v1::CallNumber>,
     pub heartbeats: u64,
     pub deregistered: bool,
     /// The largest number of unanswered bytes seen on a stream while answers are held.
@@ -278,6 +280,7 @@ impl WorkerService for Service {
             return Err(WireError::new(Reason::InvalidArgument, "the name is not wanted here").into());
         }
         let response = self.with(|state| {
+            state.calls.extend(request.call);
             let lost = request.leases.iter().copied().filter(|lease| !state.granted.contains_key(lease)).collect();
             // What the worker does not list any more goes back to the queue.
             let gone: Vec<u64> =
@@ -307,6 +310,7 @@ impl WorkerService for Service {
     async fn lease_job(&self, request: Request<v1::LeaseJobRequest>) -> Result<Response<v1::LeaseJobResponse>, Status> {
         let request = request.into_inner();
         self.known(&request.worker)?;
+        self.with(|state| state.calls.extend(request.call));
         let mut changed = self.changed.subscribe();
         loop {
             {

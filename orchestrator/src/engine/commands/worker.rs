@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use orch_core::calls::{CallNumber, CallOrder};
 use orch_core::contract::Contract;
 use orch_core::id::{Kind, LeaseId, WorkerId};
 use orch_core::liveness::{Order, Progress};
@@ -70,6 +71,11 @@ impl Command for RegisterWorker {
             let (worker, seq) = (self.worker.clone(), receipt.seq.0);
             return Step::Answer(Err(RegisterRefusal::RolledBack { worker, seq }));
         }
+        let known = engine.liveness.workers().get(&self.worker);
+        if known.is_some_and(|known| known.calls.order(self.registration.call) == CallOrder::Replaced) {
+            // It comes late, or twice: what was granted since then it cannot name.
+            return Step::Answer(Ok(self.registered(engine)));
+        }
         engine.forget_asking(&self.worker);
         engine.liveness.register(self.worker.clone(), self.registration.clone(), now);
         let held: Vec<LeaseId> = engine.liveness.held_by(&self.worker).collect();
@@ -84,12 +90,19 @@ impl Command for RegisterWorker {
                 engine.end_lease(lease, Some(&self.worker), ExpiryCause::WorkerLostIt, now);
             }
         }
-        let is_theirs = |lease: &LeaseId| engine.state.leases().get(lease).is_some_and(|h| h.is_held_by(&self.worker));
-        let lost: Vec<LeaseId> = self.leases.iter().copied().filter(|lease| !is_theirs(lease)).collect();
-        for lease in self.leases.iter().filter(|lease| !lost.contains(lease)) {
+        let registered = self.registered(engine);
+        for lease in self.leases.iter().filter(|lease| !registered.lost.contains(lease)) {
             engine.liveness.extend(*lease, &self.worker, Progress::default(), now.tick);
         }
-        Step::Answer(Ok(Registered { lost, epoch: engine.state.epoch() }))
+        Step::Answer(Ok(registered))
+    }
+}
+
+impl RegisterWorker {
+    fn registered(&self, engine: &Engine) -> Registered {
+        let is_theirs = |lease: &LeaseId| engine.state.leases().get(lease).is_some_and(|h| h.is_held_by(&self.worker));
+        let lost = self.leases.iter().copied().filter(|lease| !is_theirs(lease)).collect();
+        Registered { lost, epoch: engine.state.epoch() }
     }
 }
 
@@ -97,6 +110,8 @@ impl Command for RegisterWorker {
 pub struct LeaseJobs {
     /// What the worker offers. No kinds: those that it registered with.
     pub request: LeaseRequest,
+    /// Which of the worker's calls it is, if it numbers them.
+    pub call: Option<CallNumber>,
     /// How long to wait if there is nothing to do.
     pub wait: Span,
     /// Set when it first runs.
@@ -108,7 +123,7 @@ pub struct LeaseJobs {
 impl LeaseJobs {
     /// Asks for this, and waits for so long if there is nothing to do.
     pub fn new(request: LeaseRequest, wait: Span) -> Self {
-        Self { request, wait, until: None, parked: Parked::default() }
+        Self { request, call: None, wait, until: None, parked: Parked::default() }
     }
 }
 
@@ -154,6 +169,14 @@ impl LeaseJobs {
     /// The same for a caller that is known.
     pub(super) fn run_within(&mut self, bounds: &LeaseBounds, engine: &mut Engine, now: Now) -> Step<LeaseAnswer> {
         let worker = &self.request.worker;
+        match engine.liveness.heard(worker, self.call) {
+            CallOrder::Newest => {}
+            // Nobody waits for it any more, and what it offers may be taken.
+            CallOrder::Replaced => {
+                return Step::Answer(LeaseAnswer::Granted { leases: Vec::new(), order: Order::Run });
+            }
+            CallOrder::OtherProcess => return Step::Answer(LeaseAnswer::Unregistered),
+        }
         let Some(order) = engine.liveness.seen(worker, now) else { return Step::Answer(LeaseAnswer::Unregistered) };
         if self.request.kinds.is_empty()
             && let Some(known) = engine.liveness.workers().get(worker)
@@ -171,14 +194,15 @@ impl LeaseJobs {
                 told if told.is_empty() => engine.grant(&mut self.request, bounds, now),
                 told => told,
             },
-            Order::Drain | Order::Terminate => return Step::Answer(LeaseAnswer::Granted { leases: Vec::new(), order }),
+            Order::Drain | Order::Terminate => Vec::new(),
         };
         let until = *self.until.get_or_insert(now.tick.plus(self.wait));
         let called_back = engine.called_back.remove(&self.request.worker);
-        if granted.is_empty() && until > now.tick && !called_back {
+        if granted.is_empty() && order == Order::Run && until > now.tick && !called_back {
             engine.waits(&self.request, bounds, &self.parked);
             return Step::Wait(until);
         }
+        engine.liveness.answered(&self.request.worker, self.call);
         Step::Answer(LeaseAnswer::Granted { leases: granted, order })
     }
 }

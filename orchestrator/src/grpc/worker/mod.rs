@@ -212,7 +212,7 @@ impl WorkerService for Workers {
 
     async fn lease_job(&self, request: Request<v1::LeaseJobRequest>) -> Result<Response<v1::LeaseJobResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let AskForJobs { request, wait, ask_again } = request.into_inner().try_into()?;
+        let AskForJobs { request, call, wait, ask_again } = request.into_inner().try_into()?;
         let worker = request.worker.clone();
         let who = self.bound(&caller, &worker);
         if ask_again {
@@ -222,7 +222,7 @@ impl WorkerService for Workers {
             return Ok(Response::new(v1::LeaseJobResponse::default()));
         }
         let bounds = LeaseBounds { queues: caller.queues(), session: who.as_ref().and_then(|who| who.proved) };
-        let command = LeaseJobsWithin { command: LeaseJobs::new(request, wait), bounds };
+        let command = LeaseJobsWithin { command: LeaseJobs { call, ..LeaseJobs::new(request, wait) }, bounds };
         let replied = self.handle.call_and_wait(Bound { who, command }).await.map_err(refused)?;
         match replied.answer.or_else(|not_bound| not_bound_or(&caller, not_bound, LeaseAnswer::Unregistered))? {
             LeaseAnswer::Unregistered => Ok(Response::new(v1::LeaseJobResponse {
