@@ -72,12 +72,25 @@ impl Command for RegisterWorker {
             return Step::Answer(Err(RegisterRefusal::RolledBack { worker, seq }));
         }
         let known = engine.liveness.workers().get(&self.worker);
-        if known.is_some_and(|known| known.calls.order(self.registration.call) == CallOrder::Replaced) {
-            // It comes late, or twice: what was granted since then it cannot name.
-            return Step::Answer(Ok(self.registered(engine)));
+        // It comes late, or twice: it cannot name what was granted since then.
+        let replaced = known.is_some_and(|known| known.calls.order(self.registration.call) == CallOrder::Replaced);
+        if !replaced {
+            engine.forget_asking(&self.worker);
+            engine.liveness.register(self.worker.clone(), self.registration.clone(), now);
+            self.end_unnamed(engine, now);
         }
-        engine.forget_asking(&self.worker);
-        engine.liveness.register(self.worker.clone(), self.registration.clone(), now);
+        let is_theirs = |lease: &LeaseId| engine.state.leases().get(lease).is_some_and(|h| h.is_held_by(&self.worker));
+        let lost: Vec<LeaseId> = self.leases.iter().copied().filter(|lease| !is_theirs(lease)).collect();
+        for lease in self.leases.iter().filter(|lease| !lost.contains(lease)) {
+            engine.liveness.extend(*lease, &self.worker, Progress::default(), now.tick);
+        }
+        Step::Answer(Ok(Registered { lost, epoch: engine.state.epoch() }))
+    }
+}
+
+impl RegisterWorker {
+    /// Ends the leases that the worker does not know.
+    fn end_unnamed(&self, engine: &mut Engine, now: Now) {
         let held: Vec<LeaseId> = engine.liveness.held_by(&self.worker).collect();
         for lease in held {
             if self.leases.contains(&lease) {
@@ -90,19 +103,6 @@ impl Command for RegisterWorker {
                 engine.end_lease(lease, Some(&self.worker), ExpiryCause::WorkerLostIt, now);
             }
         }
-        let registered = self.registered(engine);
-        for lease in self.leases.iter().filter(|lease| !registered.lost.contains(lease)) {
-            engine.liveness.extend(*lease, &self.worker, Progress::default(), now.tick);
-        }
-        Step::Answer(Ok(registered))
-    }
-}
-
-impl RegisterWorker {
-    fn registered(&self, engine: &Engine) -> Registered {
-        let is_theirs = |lease: &LeaseId| engine.state.leases().get(lease).is_some_and(|h| h.is_held_by(&self.worker));
-        let lost = self.leases.iter().copied().filter(|lease| !is_theirs(lease)).collect();
-        Registered { lost, epoch: engine.state.epoch() }
     }
 }
 
