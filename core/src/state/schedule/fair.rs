@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::classes::ClassId;
+use super::groups::Groups;
 use super::shares::{Place, ShareId, Shares};
 use crate::id::{JobId, Kind};
 
@@ -42,44 +43,37 @@ pub(super) struct Flow {
     /// The seq of its last grant.
     turn: u64,
     /// Its shares with a job that no narrow gate holds back, by what that job passes, the next one first.
-    shares: BTreeMap<Passes, BTreeSet<Place>>,
+    shares: Groups<Place>,
 }
 
 impl Flow {
     pub(super) fn new(queue: u32, kind: u32) -> Self {
-        Self { queue, kind, pass: 0, turn: 0, shares: BTreeMap::new() }
+        Self { queue, kind, pass: 0, turn: 0, shares: Groups::default() }
     }
 
     /// Adds a share. Whether it is the first that passes this.
     pub(super) fn add(&mut self, passes: Passes, share: Place) -> bool {
-        let shares = self.shares.entry(passes).or_default();
-        shares.insert(share);
-        shares.len() == 1
+        self.shares.add(passes, share)
     }
 
     /// Takes a share away. Whether it was the last that passes this.
     pub(super) fn remove(&mut self, passes: Passes, share: Place) -> bool {
-        let Some(shares) = self.shares.get_mut(&passes) else { return false };
-        shares.remove(&share);
-        if shares.is_empty() {
-            self.shares.remove(&passes);
-            return true;
-        }
-        false
+        self.shares.remove(passes, share)
     }
 
     /// The best job that may go to the worker that asks.
     pub(super) fn best(&self, shares: &Shares, open: &impl Open) -> Option<JobId> {
-        let may = self.shares.iter().filter(|(passes, _)| open.lets(**passes));
-        let (_, _, _, _, share) = may.filter_map(|(_, shares)| shares.first()).min()?;
-        shares.at(*share).best(open)
+        let may = self.shares.firsts().filter(|(passes, _)| open.lets(*passes));
+        let (_, _, _, _, share) = may.map(|(_, share)| share).min()?;
+        shares.at(share).best(open)
     }
 
     /// Whether a job of another share, of the priority of the best one, may go to the worker that asks too.
     pub(super) fn has_rivals(&self, open: &impl Open) -> bool {
-        let may = || self.shares.iter().filter(|(passes, _)| open.lets(**passes)).map(|(_, shares)| shares);
-        let Some((priority, .., best)) = may().filter_map(BTreeSet::first).min() else { return false };
-        may().flat_map(|shares| shares.iter().take(2)).any(|(other, .., share)| other == priority && share != best)
+        let may = || self.shares.firsts().filter(|(passes, _)| open.lets(*passes));
+        let Some((priority, .., best)) = may().map(|(_, share)| share).min() else { return false };
+        let two = |(passes, first)| self.shares.of(passes, first).take(2);
+        may().flat_map(two).any(|(other, .., share)| other == priority && share != best)
     }
 
     /// A share was served: what is known of its place is made anew.
@@ -88,15 +82,12 @@ impl Flow {
         shares.serve(id, weight, seq);
         let share = shares.at(id);
         for passes in share.passes() {
-            if let Some(shares) = self.shares.get_mut(&passes) {
-                shares.remove(&before);
-                shares.insert(share.place(id));
-            }
+            self.shares.replace(passes, before, share.place(id));
         }
     }
 
     pub(super) fn passes(&self) -> impl Iterator<Item = Passes> {
-        self.shares.keys().copied()
+        self.shares.firsts().map(|(passes, _)| passes)
     }
 }
 
@@ -132,11 +123,7 @@ impl KindFlows {
 
     pub(super) fn part(&mut self, passes: Passes, id: FlowId, flow: &Flow) {
         let Some(group) = self.groups.get_mut(&passes) else { return };
-        if flow.pass <= self.time {
-            group.due.remove(&(flow.turn, id));
-        } else {
-            group.ahead.remove(&(flow.pass, flow.turn, id));
-        }
+        group.remove(self.time, id, (flow.pass, flow.turn));
         if group.due.is_empty() && group.ahead.is_empty() {
             self.groups.remove(&passes);
         }
@@ -157,8 +144,9 @@ impl KindFlows {
         (flow.pass.max(self.time), flow.turn)
     }
 
-    /// Moves a flow on by a grant. It has parted from every group before, and joins again behind it.
-    pub(super) fn serve(&mut self, flow: &mut Flow, weight: u32, seq: u64) {
+    /// Moves a flow on by a grant, in its groups if it is in them.
+    pub(super) fn serve(&mut self, id: FlowId, flow: &mut Flow, is_in: bool, weight: u32, seq: u64) {
+        let before = (flow.pass, flow.turn);
         let start = flow.pass.max(self.time);
         flow.pass = start.saturating_add(STRIDE / u64::from(weight.max(1)));
         flow.turn = seq;
@@ -167,6 +155,12 @@ impl KindFlows {
             self.time = start;
             for group in self.groups.values_mut() {
                 group.catch_up(start);
+            }
+        }
+        for passes in flow.passes().filter(|_| is_in) {
+            if let Some(group) = self.groups.get_mut(&passes) {
+                group.remove(self.time, id, before);
+                group.insert(self.time, id, flow);
             }
         }
     }
@@ -178,6 +172,15 @@ impl Group {
             self.due.insert((flow.turn, id));
         } else {
             self.ahead.insert((flow.pass, flow.turn, id));
+        }
+    }
+
+    /// Takes away a flow that has this pass and turn.
+    fn remove(&mut self, time: u64, id: FlowId, (pass, turn): (u64, u64)) {
+        if pass <= time {
+            self.due.remove(&(turn, id));
+        } else {
+            self.ahead.remove(&(pass, turn, id));
         }
     }
 

@@ -233,7 +233,15 @@ impl Limits {
             counter.empty = !bucket.has_token(at);
             self.set_timer(id);
         }
-        self.recheck(id, changed);
+        self.use_changed(id, changed);
+    }
+
+    /// Closes and opens gates after a use. Without a limit all of them are open, and need not be looked at.
+    fn use_changed(&mut self, id: CounterId, changed: &mut Vec<GateId>) {
+        let counter = self.counters.at(id);
+        if counter.max.is_some() || counter.bucket.is_some() {
+            self.recheck(id, changed);
+        }
     }
 
     /// A job of a lane with these gates runs no more. The gates that opened.
@@ -242,7 +250,7 @@ impl Limits {
         let mut less = |limits: &mut Self, id: CounterId, amount: u32| {
             let counter = limits.counters.at_mut(id);
             counter.in_use = counter.in_use.saturating_sub(u64::from(amount));
-            limits.recheck(id, &mut changed);
+            limits.use_changed(id, &mut changed);
         };
         less(self, self.running, 1);
         for gate in gates {

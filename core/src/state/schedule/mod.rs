@@ -18,6 +18,7 @@ mod bucket;
 mod classes;
 mod demand;
 mod fair;
+mod groups;
 mod limits;
 mod shares;
 mod slots;
@@ -311,14 +312,7 @@ impl Schedule {
         self.change_queue(queue, |queue| queue.running += 1);
         let stopped = self.queues[queue as usize].stopped();
         let (flow, kind) = (&mut self.flows[flow_id as usize], &mut self.kinds[kind as usize]);
-        let passes: Vec<Passes> = if stopped { Vec::new() } else { flow.passes().collect() };
-        for passes in &passes {
-            kind.part(*passes, flow_id, flow);
-        }
-        kind.serve(flow, self.queues[queue as usize].weight, seq);
-        for passes in passes {
-            kind.join(passes, flow_id, flow);
-        }
+        kind.serve(flow_id, flow, !stopped, self.queues[queue as usize].weight, seq);
         let weights = &self.queues[queue as usize].fair_weights;
         let weight = self.shares.at(share).value.as_ref().and_then(|value| weights.get(value)).copied();
         flow.serve_share(&mut self.shares, share, weight.unwrap_or(DEFAULT_WEIGHT), seq);

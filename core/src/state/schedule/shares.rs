@@ -12,12 +12,13 @@
 //! job at a time would be first every time otherwise.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::LaneId;
 use super::fair::{FlowId, Open, Passes, STRIDE};
+use super::groups::{Greatest, Groups};
 use super::slots::Slots;
-use crate::id::JobId;
+use crate::id::{JobId, Seq};
 use crate::limit::KeyValue;
 
 pub(super) type ShareId = u32;
@@ -26,47 +27,52 @@ pub(super) type ShareId = u32;
 /// in which they came.
 pub(super) type Place = (Reverse<i32>, u64, u64, u64, ShareId);
 
+impl Greatest for Place {
+    const GREATEST: Self = (Reverse(i32::MIN), u64::MAX, u64::MAX, u64::MAX, ShareId::MAX);
+}
+
+/// The first job of a lane.
+type Head = (JobId, LaneId);
+
+impl Greatest for Head {
+    const GREATEST: Self = (JobId(Seq(u64::MAX)), LaneId(u32::MAX));
+}
+
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) flow: FlowId,
     pub(super) priority: i32,
     pub(super) value: Option<KeyValue>,
+    /// Its level, while it has a job or rests.
+    level: LevelId,
     pass: u64,
     turn: u64,
     born: u64,
     jobs: u64,
     lanes: u64,
     /// The heads of its lanes that no narrow gate holds back, by what they pass.
-    heads: BTreeMap<Passes, BTreeSet<(JobId, LaneId)>>,
+    heads: Groups<Head>,
 }
 
 impl Share {
     /// Adds a lane's head. Whether it is the share's first that passes this.
-    pub(super) fn add(&mut self, passes: Passes, head: (JobId, LaneId)) -> bool {
-        let heads = self.heads.entry(passes).or_default();
-        heads.insert(head);
-        heads.len() == 1
+    pub(super) fn add(&mut self, passes: Passes, head: Head) -> bool {
+        self.heads.add(passes, head)
     }
 
     /// Takes a lane's head away. Whether it was the share's last that passes this.
-    pub(super) fn remove(&mut self, passes: Passes, head: (JobId, LaneId)) -> bool {
-        let Some(heads) = self.heads.get_mut(&passes) else { return false };
-        heads.remove(&head);
-        let last = heads.is_empty();
-        if last {
-            self.heads.remove(&passes);
-        }
-        last
+    pub(super) fn remove(&mut self, passes: Passes, head: Head) -> bool {
+        self.heads.remove(passes, head)
     }
 
     /// The oldest job that may go to the worker that asks.
     pub(super) fn best(&self, open: &impl Open) -> Option<JobId> {
-        let open = self.heads.iter().filter(|(passes, _)| open.lets(**passes));
-        open.filter_map(|(_, heads)| heads.first()).min().map(|(job, _)| *job)
+        let open = self.heads.firsts().filter(|(passes, _)| open.lets(*passes));
+        open.map(|(_, (job, _))| job).min()
     }
 
     pub(super) fn passes(&self) -> impl Iterator<Item = Passes> {
-        self.heads.keys().copied()
+        self.heads.firsts().map(|(passes, _)| passes)
     }
 
     /// Where it stands, as `id`.
@@ -74,6 +80,8 @@ impl Share {
         (Reverse(self.priority), self.pass, self.turn, self.born, id)
     }
 }
+
+type LevelId = u32;
 
 /// The jobs of one flow and priority.
 #[derive(Debug, Default)]
@@ -89,7 +97,8 @@ struct Level {
 pub(super) struct Shares {
     shares: Slots<Share>,
     ids: HashMap<(FlowId, i32, Option<KeyValue>), ShareId>,
-    levels: HashMap<(FlowId, i32), Level>,
+    levels: Slots<Level>,
+    level_ids: HashMap<(FlowId, i32), LevelId>,
     born: u64,
 }
 
@@ -109,8 +118,9 @@ impl Shares {
             Some(id) => *id,
             None => {
                 let value = value.cloned();
-                let heads = BTreeMap::new();
-                let share = Share { flow, priority, value, pass: 0, turn: 0, born: 0, jobs: 0, lanes: 0, heads };
+                let heads = Groups::default();
+                let (level, pass, turn, born, jobs, lanes) = Default::default();
+                let share = Share { flow, priority, value, level, pass, turn, born, jobs, lanes, heads };
                 let id = self.shares.insert(share);
                 self.ids.insert(name, id);
                 id
@@ -123,7 +133,11 @@ impl Shares {
     /// One more job counts as one of the share.
     pub(super) fn enter_again(&mut self, id: ShareId) {
         let share = self.shares.at_mut(id);
-        let level = self.levels.entry((share.flow, share.priority)).or_default();
+        if share.jobs == 0 {
+            let new = || self.levels.insert(Level::default());
+            share.level = *self.level_ids.entry((share.flow, share.priority)).or_insert_with(new);
+        }
+        let level = self.levels.at_mut(share.level);
         level.jobs += 1;
         share.jobs += 1;
         if share.jobs == 1 && !level.resting.remove(&(share.pass, id)) {
@@ -137,7 +151,8 @@ impl Shares {
         let share = self.shares.at_mut(id);
         share.jobs -= 1;
         let (empty, pass, level_name) = (share.jobs == 0, share.pass, (share.flow, share.priority));
-        let Some(level) = self.levels.get_mut(&level_name) else { return };
+        let level_id = share.level;
+        let level = self.levels.at_mut(level_id);
         level.jobs -= 1;
         if empty && pass > level.time {
             level.resting.insert((pass, id));
@@ -145,9 +160,10 @@ impl Shares {
             self.forget(id);
         }
         // With nobody there, everybody starts anew.
-        if let Some(level) = self.levels.get_mut(&level_name).filter(|level| level.jobs == 0) {
-            let resting = std::mem::take(&mut level.resting);
-            self.levels.remove(&level_name);
+        if self.levels.at(level_id).jobs == 0
+            && let Some(Level { resting, .. }) = self.levels.remove(level_id)
+        {
+            self.level_ids.remove(&level_name);
             resting.into_iter().for_each(|(_, id)| self.forget(id));
         }
     }
@@ -181,7 +197,7 @@ impl Shares {
     /// Moves a share on by a grant.
     pub(super) fn serve(&mut self, id: ShareId, weight: u32, seq: u64) {
         let share = self.shares.at_mut(id);
-        let level = self.levels.entry((share.flow, share.priority)).or_default();
+        let level = self.levels.at_mut(share.level);
         let start = share.pass.max(level.time);
         share.pass = start.saturating_add(STRIDE / u64::from(weight.max(1)));
         share.turn = seq;
