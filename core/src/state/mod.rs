@@ -260,6 +260,11 @@ impl State {
         self.schedule.lane(job.lane)
     }
 
+    /// The number of a job's queue, as [`Queues::number`] gives it by name.
+    pub fn queue_number(&self, job: &Job) -> u32 {
+        self.schedule.queue_of(job.lane)
+    }
+
     /// The value of a job's fair key.
     pub fn fair_key(&self, job: &Job) -> Option<&KeyValue> {
         self.schedule.fair_key(job.lane)

@@ -20,6 +20,11 @@ impl Queues {
         self.numbers.get(name).map(|number| &self.by_number[*number as usize])
     }
 
+    /// The number of the queue of this name, from 0 in the order of definitions.
+    pub fn number(&self, name: &QueueName) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
     /// Whether there is a queue of this name.
     pub fn contains_key(&self, name: &QueueName) -> bool {
         self.numbers.contains_key(name)

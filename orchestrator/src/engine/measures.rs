@@ -87,7 +87,7 @@ impl Measures {
                     if *attempt == 1 {
                         self.wait_seconds.observe(record.at.since(job.submitted_at).duration().as_secs_f64());
                     }
-                    self.waits.note(state.lane(job).0, record.at.since(job.ready_since));
+                    self.waits.note(state.queue_number(job), record.at.since(job.ready_since));
                 }
             }
             Event::JobCompleted { lease, .. } => {

@@ -2,9 +2,6 @@
 //!
 //! Counts of times in steps of an eighth of a power of two, so that a quantile is at most an eighth too long.
 
-use std::collections::BTreeMap;
-
-use orch_core::id::QueueName;
 use orch_core::time::Span;
 
 /// Queues of which the times are kept; more than this many are not measured one by one.
@@ -81,21 +78,31 @@ fn end_of(step: usize) -> Span {
     }
 }
 
-/// The times by queue, since the engine started.
+/// The times by the queue's number, since the engine started.
 #[derive(Clone, Debug, Default)]
-pub struct WaitsByQueue(BTreeMap<QueueName, Waits>);
+pub struct WaitsByQueue {
+    by_number: Vec<Option<Waits>>,
+    measured: usize,
+}
 
 impl WaitsByQueue {
     /// The times of a queue, if one of its jobs was leased.
-    pub fn of(&self, queue: &QueueName) -> Option<&Waits> {
-        self.0.get(queue)
+    pub fn of(&self, queue: u32) -> Option<&Waits> {
+        self.by_number.get(queue as usize)?.as_ref()
     }
 
-    pub(super) fn note(&mut self, queue: &QueueName, wait: Span) {
-        if let Some(waits) = self.0.get_mut(queue) {
+    pub(super) fn note(&mut self, queue: u32, wait: Span) {
+        let place = queue as usize;
+        if place >= self.by_number.len() {
+            self.by_number.resize(place + 1, None);
+        }
+        let waits = &mut self.by_number[place];
+        if waits.is_none() && self.measured < MAX_QUEUES {
+            *waits = Some(Waits::default());
+            self.measured += 1;
+        }
+        if let Some(waits) = waits {
             waits.note(wait);
-        } else if self.0.len() < MAX_QUEUES {
-            self.0.entry(queue.clone()).or_default().note(wait);
         }
     }
 }

@@ -146,7 +146,8 @@ fn queue_statuses(engine: &Engine, within: &Queues) -> Vec<v1::QueueStatus> {
     let status = |queue: &Queue| {
         let oldest = state.oldest_ready(Some(&queue.spec.name)).and_then(|job| state.job(job));
         let oldest = oldest.map(|job| job.submitted_at);
-        let waits = engine.measures().waits.of(&queue.spec.name).map(wait_times);
+        let number = state.queues().number(&queue.spec.name);
+        let waits = number.and_then(|number| engine.measures().waits.of(number)).map(wait_times);
         let paused = queue.paused.as_deref();
         v1::QueueStatus { waits, ..convert::queue_status(&queue.spec, paused, queue.jobs, oldest) }
     };
