@@ -16,6 +16,10 @@ use super::command::{Command, Envelope, Pending, Step};
 /// the memory of a flood, and is enough for thousands of workers that wait in a long poll besides.
 pub const MAX_PENDING: usize = 8192;
 
+/// The most commands of streams on their way. They have their own room: what streams bring at full speed waits its turn, and
+/// nobody else is refused because of it.
+pub const MAX_STREAMED: usize = 8192;
+
 /// The most commands that wait for something to happen (long polls). They have their own room, so that waiting
 /// workers never shut out working ones.
 pub const MAX_WAITING: usize = 65_536;
@@ -51,6 +55,7 @@ pub enum CallError {
 pub struct Handle {
     sender: Sender<Box<dyn Pending>>,
     room: Arc<Semaphore>,
+    stream_room: Arc<Semaphore>,
     waiting_room: Arc<Semaphore>,
     urgent_room: Arc<Semaphore>,
     durable: watch::Receiver<Seq>,
@@ -59,9 +64,10 @@ pub struct Handle {
 impl Handle {
     pub(super) fn new(sender: Sender<Box<dyn Pending>>, durable: watch::Receiver<Seq>) -> Self {
         let room = Arc::new(Semaphore::new(MAX_PENDING));
+        let stream_room = Arc::new(Semaphore::new(MAX_STREAMED));
         let waiting_room = Arc::new(Semaphore::new(MAX_WAITING));
         let urgent_room = Arc::new(Semaphore::new(MAX_URGENT));
-        Self { sender, room, waiting_room, urgent_room, durable }
+        Self { sender, room, stream_room, waiting_room, urgent_room, durable }
     }
 
     /// Runs a command, refused at once if the queue is full.
@@ -87,7 +93,7 @@ impl Handle {
     /// # Errors
     /// [`CallError::Stopped`].
     pub async fn begin<C: Command>(&self, command: C) -> Result<Begun<C::Answer>, CallError> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| CallError::Stopped)?;
+        let room = Arc::clone(&self.stream_room).acquire_owned().await.map_err(|_| CallError::Stopped)?;
         self.hand_in(command, room)
     }
 
@@ -181,5 +187,33 @@ where
     fn run(&mut self, engine: &mut Engine, now: Now) -> Step<A> {
         let look = self.0.take().expect("a query never waits, so it runs once");
         Step::Answer(look(engine, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::engine::commands::bound::MayAct;
+
+    #[tokio::test]
+    async fn streams_at_full_speed_wait_and_shut_nobody_out() {
+        // Nobody takes anything out of the queue.
+        let (sender, _queue) = mpsc::channel();
+        let (_known, durable) = watch::channel(Seq(0));
+        let handle = Handle::new(sender, durable);
+        let mut begun = Vec::new();
+        for _ in 0..MAX_STREAMED {
+            begun.push(handle.begin(MayAct).await.unwrap());
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(pin!(handle.begin(MayAct)).poll(&mut context).is_pending(), "there is no room for another one");
+        assert!(
+            matches!(pin!(handle.call(MayAct)).poll(&mut context), Poll::Pending),
+            "it is in, and waits for its answer"
+        );
     }
 }
