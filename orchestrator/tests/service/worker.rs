@@ -265,3 +265,20 @@ async fn a_drained_worker_gets_nothing_and_a_removed_one_loses_its_leases() {
     assert_eq!(reason(&status), ("NOT_FOUND".into(), "worker".into()));
     orch.stop().await;
 }
+
+#[tokio::test]
+async fn an_older_call_for_jobs_gets_none_and_one_of_another_process_is_to_register() {
+    let orch = Orch::start().await;
+    orch.admin().await.submit(submission(vec![job("q", 1)])).await.unwrap();
+    let call = |process, number| Some(v1::CallNumber { process, number });
+    let mut worker = orch.worker().await;
+    worker.register_worker(v1::RegisterWorkerRequest { call: call(7, 1), ..registration("w1") }).await.unwrap();
+    let mut ask_by = async |call| {
+        let answer = worker.lease_job(v1::LeaseJobRequest { call, ..ask("w1", 1, 0) }).await.unwrap().into_inner();
+        (answer.leases.len(), answer.order())
+    };
+    assert_eq!(ask_by(call(7, 1)).await, (0, v1::WorkerOrder::Run), "it registered before it asked");
+    assert_eq!(ask_by(call(6, 9)).await, (0, v1::WorkerOrder::Register));
+    assert_eq!(ask_by(call(7, 2)).await, (1, v1::WorkerOrder::Run));
+    orch.stop().await;
+}
