@@ -12,7 +12,7 @@ use orch_core::limit::LimitSpec;
 use orch_core::policy::RetryPatch;
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, ExpiryCause, FailureClass, Record};
-use orch_core::resource::{Allocation, Offer, Pools};
+use orch_core::resource::{Allocation, Offer, Pools, Preference};
 use orch_core::state::{
     Decision, FailureReport, JobState, LeaseBounds, LeaseRequest, Leased, Others, State, Submission,
 };
@@ -163,7 +163,11 @@ impl Cluster {
             return;
         }
         let kinds = ["a", "b"].map(|kind| kind.parse().unwrap()).to_vec();
-        let asked = LeaseRequest { offer: worker.offer.clone(), ..LeaseRequest::new(name.clone(), kinds, free) };
+        let offer = worker.offer.clone();
+        // What prefers one of those that wait is left to it.
+        let rivals = self.workers.iter().filter_map(|(other, worker)| Some((other, &worker.asks.as_ref()?.0.offer)));
+        let rivals = rivals.map(|(other, offer)| (other.clone(), offer.clone())).collect();
+        let asked = LeaseRequest { offer, rivals, ..LeaseRequest::new(name.clone(), kinds, free) };
         let bounds = LeaseBounds::default();
         let (mut left, mut kept, mut got) = (asked.clone(), false, false);
         for _ in 0..free {
@@ -482,6 +486,21 @@ fn a_worker_that_is_kept_free_works_with_what_is_left_of_it() {
     cluster.ask(&a);
     let running: Vec<JobId> = cluster.state.leases().values().map(|held| held.job).collect();
     assert_eq!(running, [ids[2]], "three processors are kept, and one runs what fits it");
+}
+
+#[test]
+fn a_gang_that_prefers_who_waits_takes_others_before_they_get_other_jobs() {
+    let mut cluster = Cluster::new(&[(1, 1); 2]);
+    let [a, b] = names(&cluster);
+    cluster.workers.get_mut(&a).unwrap().offer.labels.insert("zone".into(), "near".into());
+    let mut gang = job("a", 2, 1);
+    gang.prefer = vec![Preference { label: "zone".into(), value: "near".into(), weight: 1 }];
+    let ids = cluster.submit(vec![gang, job("a", 1, 1)]);
+    cluster.ask(&a);
+    assert!(cluster.state.leases().is_empty(), "worker a is kept free for the gang");
+    cluster.ask(&b);
+    let running: Vec<JobId> = cluster.state.leases().values().map(|held| held.job).collect();
+    assert_eq!(running, [ids[0]], "the gang is at its turn, and has the workers that it needs");
 }
 
 #[test]

@@ -36,13 +36,15 @@ impl LeaseRequest {
         Self { worker, kinds, max, offer: Offer::default(), rivals: Vec::new() }
     }
 
-    /// Whether the worker may have what requires so much.
+    /// Whether the worker may have what requires so much. What prefers others is left to them if there are as many as it needs:
+    /// a gang with fewer takes this one as well.
     pub(super) fn fits(&self, requirements: &Requirements) -> bool {
-        let better = |(rival, offer): &(WorkerId, Offer)| {
+        let workers = requirements.workers() as usize;
+        let better = |(rival, offer): &&(WorkerId, Offer)| {
             requirements.score(offer) > requirements.score(&self.offer) && requirements.fits(rival, offer).is_some()
         };
         requirements.fits(&self.worker, &self.offer).is_some()
-            && (requirements.prefer.is_empty() || !self.rivals.iter().any(better))
+            && (requirements.prefer.is_empty() || self.rivals.iter().filter(better).count() < workers)
     }
 }
 
