@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn a_gang_takes_as_many_workers_as_it_needs() {
-        let gang = crate::gang::GangSpec { workers: 3, timeout: None }.of_kind(&"k".parse().unwrap());
+        let gang =
+            crate::gang::GangSpec { workers: 3, timeout: None }.required(&"k".parse().unwrap(), &"q".parse().unwrap());
         let needs: Needs = serde_json::from_str(r#"{"cpus":8}"#).unwrap();
         let requirements = Requirements { needs, gang: Some(gang), ..Requirements::default() };
         assert_eq!(pool("cpus=16", 4).share(&requirements), Some(Amount(30_000)));

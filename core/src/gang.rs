@@ -15,7 +15,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::id::{Kind, WorkerId};
+use crate::id::{Kind, QueueName, WorkerId};
 use crate::job::JobSpec;
 use crate::resource::Requirements;
 use crate::time::{Span, Tick};
@@ -96,7 +96,7 @@ pub fn gang_faults(spec: &JobSpec) -> Vec<(String, String)> {
 }
 
 /// What a gang requires besides what it requires of each member. Two gangs that require the same are one to the choice, so
-/// the kind that each member must offer belongs to it.
+/// the kind that each member must offer belongs to it, and the queue whose jobs each must be allowed to have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gang {
     /// How many workers it needs at once.
@@ -105,12 +105,15 @@ pub struct Gang {
     pub timeout: Span,
     /// The kind that each of them must offer.
     pub kind: Kind,
+    /// The queue that must be open to each of them.
+    pub queue: QueueName,
 }
 
 impl GangSpec {
-    /// What such a gang of jobs of a kind requires.
-    pub fn of_kind(self, kind: &Kind) -> Gang {
-        Gang { workers: self.workers, timeout: self.timeout.unwrap_or(GATHER_TIMEOUT), kind: kind.clone() }
+    /// What such a gang requires, as a job of this kind and queue.
+    pub fn required(self, kind: &Kind, queue: &QueueName) -> Gang {
+        let timeout = self.timeout.unwrap_or(GATHER_TIMEOUT);
+        Gang { workers: self.workers, timeout, kind: kind.clone(), queue: queue.clone() }
     }
 }
 
@@ -211,7 +214,8 @@ mod tests {
     use super::*;
 
     fn required(workers: u32) -> Requirements {
-        let gang = GangSpec { workers, timeout: Some(Span(5_000)) }.of_kind(&"k".parse().unwrap());
+        let gang =
+            GangSpec { workers, timeout: Some(Span(5_000)) }.required(&"k".parse().unwrap(), &"q".parse().unwrap());
         Requirements { gang: Some(gang), ..Requirements::default() }
     }
 

@@ -201,7 +201,7 @@ impl JobSpec {
             labels: self.labels.clone(),
             prefer: self.prefer.clone(),
             avoid: BTreeSet::new(),
-            gang: self.gang.map(|gang| gang.of_kind(kind)),
+            gang: self.gang.map(|gang| gang.required(kind, &self.queue)),
         }
     }
 

@@ -4,7 +4,9 @@
 //! its own: what each worker has left, who waits, and for whom somebody was kept free.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use orch_core::access::Queues;
 use orch_core::gang::{GangSpec, Gathering};
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::job::{JobSpec, Payload};
@@ -25,6 +27,7 @@ const TIMEOUT: Span = Span(5_000);
 struct Worker {
     offer: Offer,
     slots: usize,
+    bounds: LeaseBounds,
     /// What of it each of its leases has.
     held: BTreeMap<LeaseId, Allocation>,
     /// What it said when it asked, if it waits for an answer.
@@ -63,6 +66,7 @@ impl Cluster {
         let worker = |(slots, cpus): &(usize, u32)| Worker {
             offer: offer(*cpus),
             slots: *slots,
+            bounds: LeaseBounds::default(),
             held: BTreeMap::new(),
             asks: None,
             kept: false,
@@ -163,12 +167,11 @@ impl Cluster {
             return;
         }
         let kinds = ["a", "b"].map(|kind| kind.parse().unwrap()).to_vec();
-        let offer = worker.offer.clone();
+        let (offer, bounds) = (worker.offer.clone(), worker.bounds.clone());
         // What prefers one of those that wait is left to it.
         let rivals = self.workers.iter().filter_map(|(other, worker)| Some((other, &worker.asks.as_ref()?.0.offer)));
         let rivals = rivals.map(|(other, offer)| (other.clone(), offer.clone())).collect();
         let asked = LeaseRequest { offer, rivals, ..LeaseRequest::new(name.clone(), kinds, free) };
-        let bounds = LeaseBounds::default();
         let (mut left, mut kept, mut got) = (asked.clone(), false, false);
         for _ in 0..free {
             let waiting = || {
@@ -501,6 +504,21 @@ fn a_gang_that_prefers_who_waits_takes_others_before_they_get_other_jobs() {
     cluster.ask(&b);
     let running: Vec<JobId> = cluster.state.leases().values().map(|held| held.job).collect();
     assert_eq!(running, [ids[0]], "the gang is at its turn, and has the workers that it needs");
+}
+
+#[test]
+fn a_gang_whose_queue_is_not_open_to_who_waits_does_not_hold_up_one_whose_queue_is() {
+    let mut cluster = Cluster::new(&[(1, 1); 2]);
+    let [a, b] = names(&cluster);
+    cluster.workers.get_mut(&a).unwrap().bounds.queues = Queues::Only(Arc::new(["a".parse().unwrap()].into()));
+    // They are alike but for their queues, and the first one is at its turn wherever it may run.
+    let mut first = job("b", 2, 1);
+    first.kind = Some("a".parse().unwrap());
+    let ids = cluster.submit(vec![first, job("a", 2, 1)]);
+    cluster.ask(&a);
+    cluster.ask(&b);
+    let running: Vec<JobId> = cluster.state.leases().values().map(|held| held.job).collect();
+    assert_eq!(running, [ids[1]], "both workers may have it, and wait");
 }
 
 #[test]

@@ -100,11 +100,10 @@ impl State {
         let job = self.jobs.get(&id)?;
         let required = self.schedule.requirements(job.lane);
         let gang = required.gang.as_ref()?;
-        let (queue, ..) = self.lane(job);
         let may_join = |(other, bounds): &(&LeaseRequest, &LeaseBounds)| {
             other.worker != request.worker
                 && other.kinds.contains(&gang.kind)
-                && bounds.queues.contain(queue)
+                && bounds.queues.contain(&gang.queue)
                 && !self.trust.set_aside.contains_key(&other.worker)
                 && !gathering.keeps_for_another(&other.worker, required)
                 && required.fits(&other.worker, &other.offer).is_some()
