@@ -1,7 +1,10 @@
-//! The choice of the next job against a slow model of its rule, under random commands, crashes and limits.
+//! The choice of the next job, and of gangs among them, against a slow model of its rule, under random commands, crashes and
+//! limits.
 
 mod schedule {
     pub mod driven;
+    pub mod gangs;
+    pub mod gathering;
     pub mod model;
 }
 
@@ -12,6 +15,7 @@ use orch_core::access::Queues;
 use orch_core::array::{ArraySpec, Tasks};
 use orch_core::demand::WorkerPool;
 use orch_core::id::{JobId, LeaseId, WorkerId};
+use orch_core::job::JobSpec;
 use orch_core::limit::{AtLimit, LimitSpec, LimitTarget, Rate};
 use orch_core::record::{ExpiryCause, FailureClass};
 use orch_core::resource::Amount;
@@ -20,56 +24,33 @@ use orch_core::time::Span;
 use proptest::prelude::*;
 use schedule::driven::{Driven, job, kinds, queue};
 
+/// Jobs that are alike.
+#[derive(Clone, Debug)]
+struct Submit {
+    queue: u8,
+    kind: u8,
+    priority: i32,
+    host: Option<u8>,
+    resolver: Option<u8>,
+    gpu: u32,
+    needs: u8,
+    count: u8,
+    tasks: u8,
+    user: u8,
+}
+
 #[derive(Clone, Debug)]
 enum Command {
-    Submit {
-        queue: u8,
-        kind: u8,
-        priority: i32,
-        host: Option<u8>,
-        resolver: Option<u8>,
-        gpu: u32,
-        needs: u8,
-        count: u8,
-        tasks: u8,
-        user: u8,
-    },
-    Lease {
-        worker: u8,
-        kinds: u8,
-        count: u8,
-    },
-    End {
-        pick: u8,
-        how: u8,
-    },
-    Cancel {
-        pick: u8,
-    },
-    Limit {
-        about: u8,
-        max: Option<u32>,
-        rate: Option<(u32, u64, u32)>,
-        at_limit: u8,
-    },
-    Unlimit {
-        about: u8,
-    },
-    Pause {
-        queue: u8,
-        pause: bool,
-    },
-    Define {
-        queue: u8,
-        weight: u32,
-        max_running: Option<u32>,
-    },
-    Pass {
-        ms: u64,
-    },
-    PauseRetries {
-        pause: bool,
-    },
+    Submit(Submit),
+    Lease { worker: u8, kinds: u8, count: u8 },
+    End { pick: u8, how: u8 },
+    Cancel { pick: u8 },
+    Limit { about: u8, max: Option<u32>, rate: Option<(u32, u64, u32)>, at_limit: u8 },
+    Unlimit { about: u8 },
+    Pause { queue: u8, pause: bool },
+    Define { queue: u8, weight: u32, max_running: Option<u32> },
+    Pass { ms: u64 },
+    PauseRetries { pause: bool },
     ResumeWorkers,
     Crash,
 }
@@ -90,14 +71,36 @@ const NEEDS: [&str; 9] = [
 const ABOUT: [&str; 9] =
     ["running", "host=*", "host=h0", "host=h1", "resolver=*", "resolver=r0", "gpu_slots", "resolver=r1", "array=*"];
 
+fn submit() -> impl Strategy<Value = Submit> {
+    (
+        0..3u8,
+        0..2u8,
+        -1..2i32,
+        prop::option::of(0..3u8),
+        prop::option::of(0..2u8),
+        0..3u32,
+        0..14u8,
+        1..4u8,
+        (0..9u8, 0..5u8),
+    )
+        .prop_map(|(queue, kind, priority, host, resolver, gpu, needs, count, (tasks, user))| Submit {
+            queue,
+            kind,
+            priority,
+            host,
+            resolver,
+            gpu,
+            needs,
+            count,
+            tasks,
+            user,
+        })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     let limit = (0..9u8, prop::option::of(0..4u32), prop::option::of((1..4u32, 1..2_000u64, 1..4u32)), 0..8u8);
     prop_oneof![
-        6 => (0..3u8, 0..2u8, -1..2i32, prop::option::of(0..3u8), prop::option::of(0..2u8), 0..3u32, 0..14u8, 1..4u8, (0..9u8, 0..5u8)).prop_map(
-            |(queue, kind, priority, host, resolver, gpu, needs, count, (tasks, user))| {
-                Command::Submit { queue, kind, priority, host, resolver, gpu, needs, count, tasks, user }
-            }
-        ),
+        6 => submit().prop_map(Command::Submit),
         8 => (0..4u8, 1..4u8, 1..4u8).prop_map(|(worker, kinds, count)| Command::Lease { worker, kinds, count }),
         6 => (any::<u8>(), 0..5u8).prop_map(|(pick, how)| Command::End { pick, how }),
         1 => any::<u8>().prop_map(|pick| Command::Cancel { pick }),
@@ -113,31 +116,36 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
+impl Submit {
+    fn spec(&self) -> JobSpec {
+        let Self { queue: q, kind, priority, host, resolver, gpu, needs, tasks, user, .. } = *self;
+        let mut spec = job(q, kind);
+        spec.fair_key = (user > 0).then(|| format!("u{user}").parse().unwrap());
+        spec.priority = priority;
+        spec.keys.extend(host.map(|n| ("host".parse().unwrap(), format!("h{n}").parse().unwrap())));
+        spec.keys.extend(resolver.map(|n| ("resolver".parse().unwrap(), format!("r{n}").parse().unwrap())));
+        if gpu > 0 {
+            spec.semaphores.insert("gpu_slots".parse().unwrap(), gpu);
+        }
+        if let Some(text) = NEEDS.get(usize::from(needs)) {
+            spec.resources = serde_json::from_str(text).unwrap();
+            if needs % 3 == 0 && kind == 1 {
+                spec.labels.insert("zone".into(), "a".into());
+            }
+        }
+        // An array of up to three tasks, of which some run one at a time.
+        let one_at_a_time = tasks == 8;
+        if let tasks @ 1.. = tasks.saturating_sub(5) {
+            let array = ArraySpec::new(Tasks::range(0, i64::from(tasks) - 1, 1).unwrap());
+            spec.array = Some(ArraySpec { max_running: one_at_a_time.then_some(1), ..array });
+        }
+        spec
+    }
+}
+
 fn run(driven: &mut Driven, command: Command) {
     match command {
-        Command::Submit { queue: q, kind, priority, host, resolver, gpu, needs, count, tasks, user } => {
-            let mut spec = job(q, kind);
-            spec.fair_key = (user > 0).then(|| format!("u{user}").parse().unwrap());
-            spec.priority = priority;
-            spec.keys.extend(host.map(|n| ("host".parse().unwrap(), format!("h{n}").parse().unwrap())));
-            spec.keys.extend(resolver.map(|n| ("resolver".parse().unwrap(), format!("r{n}").parse().unwrap())));
-            if gpu > 0 {
-                spec.semaphores.insert("gpu_slots".parse().unwrap(), gpu);
-            }
-            if let Some(text) = NEEDS.get(usize::from(needs)) {
-                spec.resources = serde_json::from_str(text).unwrap();
-                if needs % 3 == 0 && kind == 1 {
-                    spec.labels.insert("zone".into(), "a".into());
-                }
-            }
-            // An array of up to three tasks, of which some run one at a time.
-            let one_at_a_time = tasks == 8;
-            if let tasks @ 1.. = tasks.saturating_sub(5) {
-                let array = ArraySpec::new(Tasks::range(0, i64::from(tasks) - 1, 1).unwrap());
-                spec.array = Some(ArraySpec { max_running: one_at_a_time.then_some(1), ..array });
-            }
-            driven.submit(vec![spec; usize::from(count)]);
-        }
+        Command::Submit(submit) => drop(driven.submit(vec![submit.spec(); usize::from(submit.count)])),
         Command::Lease { worker, kinds: offered, count } => {
             for _ in 0..count {
                 driven.lease_to(usize::from(worker), &kinds(offered));
@@ -146,7 +154,12 @@ fn run(driven: &mut Driven, command: Command) {
         Command::End { pick, how } => {
             let leases: Vec<LeaseId> = driven.state.leases().keys().copied().collect();
             let Some(lease) = leases.get(usize::from(pick) % leases.len().max(1)).copied() else { return };
-            let (worker, now) = (driven.state.leases()[&lease].worker.clone(), driven.now);
+            let (held, now) = (driven.state.leases()[&lease].clone(), driven.now);
+            // The first member of a gang ends its job; any may fail, or give it back.
+            let worker = match how {
+                0 | 1 => held.worker.clone(),
+                _ => held.workers().nth(usize::from(pick) % held.workers().count()).unwrap().clone(),
+            };
             match how {
                 0 | 1 => {
                     let decision = driven.state.complete(&worker, lease, 0, now).unwrap();
@@ -362,7 +375,7 @@ fn users(driven: &mut Driven, leases: usize) -> String {
     (0..leases).filter_map(next).collect()
 }
 
-fn of(user: &str, priority: i32) -> orch_core::job::JobSpec {
+fn of(user: &str, priority: i32) -> JobSpec {
     let mut spec = job(0, 0);
     spec.fair_key = (user != "-").then(|| user.parse().unwrap());
     spec.priority = priority;

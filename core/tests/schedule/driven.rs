@@ -8,8 +8,8 @@ use orch_core::limit::{AtLimit, LimitTarget};
 use orch_core::policy::RetryPatch;
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, Record};
-use orch_core::resource::{Allocation, Item, Offer, Pool, Pools};
-use orch_core::state::{Decision, Job, LeaseRequest, State, Submission};
+use orch_core::resource::{Allocation, Item, Offer, Pool, Pools, Variant};
+use orch_core::state::{Decision, Granted, Job, LeaseRequest, State, Submission};
 use orch_core::time::{Span, Timestamp};
 
 use super::model::Model;
@@ -53,6 +53,14 @@ fn workers() -> Vec<(WorkerId, Offer)> {
     ]
 }
 
+/// The job that was chosen: of an array the next task is granted, which is a job from then on.
+pub fn chosen_as(granted: &Granted) -> JobId {
+    match granted.task {
+        Some(task) if granted.attempt == 1 => task.array,
+        Some(_) | None => granted.job,
+    }
+}
+
 pub struct Driven {
     pub state: State,
     pub model: Model,
@@ -60,8 +68,8 @@ pub struct Driven {
     pub queue_of: BTreeMap<JobId, u8>,
     /// What each worker has, and what is left of it.
     pub workers: Vec<(WorkerId, Offer)>,
-    /// What each lease has of its worker.
-    held: BTreeMap<LeaseId, (usize, Allocation)>,
+    /// What each lease has of its worker, a gang's of each member.
+    held: BTreeMap<LeaseId, Vec<(usize, Allocation)>>,
     records: Vec<Record>,
 }
 
@@ -146,23 +154,23 @@ impl Driven {
         let request = LeaseRequest { offer, ..LeaseRequest::new(worker, kinds.to_vec(), 1) };
         let decision = self.state.lease(&request, &mut |_| Payload::default());
         let granted = decision.answer.as_ref().map(|granted| granted.job);
-        // Of an array the next task is granted, which is a job from now on.
-        let chosen = decision.answer.as_ref().map(|granted| match granted.task {
-            Some(task) if granted.attempt == 1 => task.array,
-            Some(_) | None => granted.job,
-        });
+        let chosen = decision.answer.as_ref().map(chosen_as);
         assert_eq!(chosen, expected.as_ref().map(|(job, _)| *job), "the model chooses another job");
         if let (Some(granted), Some((_, variant))) = (&decision.answer, expected) {
             assert_eq!(granted.variant, variant, "the first alternative that fits");
-            let pools = &mut self.workers[place].1.pools;
-            let taken = pools.take(&granted.variant).expect("what is leased fits");
-            self.held.insert(granted.lease, (place, taken));
+            self.set_apart(place, granted.lease, &variant);
         }
         self.record(decision);
         if let Some(job) = granted {
             self.model.check_limits_of(job);
         }
         granted
+    }
+
+    /// A lease has so much of a worker until it ends.
+    pub fn set_apart(&mut self, place: usize, lease: LeaseId, variant: &Variant) {
+        let taken = self.workers[place].1.pools.take(variant).expect("what is leased fits");
+        self.held.entry(lease).or_default().push((place, taken));
     }
 
     /// Leases one job of kind a; its queue.
@@ -194,8 +202,8 @@ impl Driven {
         let (kept, ended) =
             std::mem::take(&mut self.held).into_iter().partition(|(lease, _)| leases.contains_key(lease));
         self.held = kept;
-        let ended: BTreeMap<LeaseId, (usize, Allocation)> = ended;
-        for (place, taken) in ended.values() {
+        let ended: BTreeMap<LeaseId, Vec<(usize, Allocation)>> = ended;
+        for (place, taken) in ended.values().flatten() {
             self.workers[*place].1.pools.give_back(taken);
         }
         self.state.refill(self.now);

@@ -10,14 +10,14 @@ use orch_core::record::{Event, Next, Record};
 use orch_core::resource::{Amount, Item, Need, Offer, Pool, Quantity, Variant};
 use orch_core::time::Timestamp;
 
-struct ModelJob {
-    spec: JobSpec,
-    kind: Kind,
+pub struct ModelJob {
+    pub spec: JobSpec,
+    pub kind: Kind,
     ready: bool,
     lease: Option<LeaseId>,
     unfinished: bool,
     attempts: u32,
-    avoid: BTreeSet<WorkerId>,
+    pub avoid: BTreeSet<WorkerId>,
     /// Whether it has left the state; a failed job has not.
     gone: bool,
     /// How many tasks it has left to make, if it is an array.
@@ -105,11 +105,12 @@ const STRIDE: u64 = 720_720_000;
 
 impl Model {
     pub fn take(&mut self, record: &Record) {
-        if let Event::AttemptFailed { job, needs, avoid_worker, .. } = &record.event {
+        if let Event::AttemptFailed { job, needs, avoid_worker, worker, .. } = &record.event {
             let job = self.jobs.get_mut(job).unwrap();
             job.spec.resources = needs.clone().unwrap_or_else(|| job.spec.resources.clone());
             if *avoid_worker {
-                job.avoid.insert(self.workers[&job.lease.unwrap()].clone());
+                // A gang's record names the member that failed, if it is not the first.
+                job.avoid.insert(worker.clone().unwrap_or_else(|| self.workers[&job.lease.unwrap()].clone()));
             }
         }
         if let Event::LeaseGranted { worker, .. } = &record.event {
@@ -392,29 +393,38 @@ impl Model {
         self.may_run(now).into_iter().map(|id| self.jobs[&id].spec.queue.clone()).collect()
     }
 
+    pub fn job(&self, id: JobId) -> &ModelJob {
+        &self.jobs[&id]
+    }
+
     /// The job that the worker gets, and what of its needs it is given.
     pub fn next(&self, kinds: &[Kind], worker: &WorkerId, offer: &Offer, now: Timestamp) -> Option<(JobId, Variant)> {
-        let may_run = self.may_run(now).into_iter().map(|id| (id, &self.jobs[&id]));
         if self.set_aside.contains(worker) {
             return None;
         }
         let suits = |job: &ModelJob| kinds.contains(&job.kind) && first_fit(job, worker, offer).is_some();
-        let fit: Vec<(JobId, &ModelJob)> = may_run.filter(|(_, job)| suits(job)).collect();
+        let fit: Vec<JobId> = self.may_run(now).into_iter().filter(|id| suits(self.job(*id))).collect();
+        let best = self.best(&fit)?;
+        Some((best, first_fit(self.job(best), worker, offer)?))
+    }
+
+    /// The first of these jobs, by the order of the rule.
+    pub fn best(&self, of: &[JobId]) -> Option<JobId> {
         let turn = |kind: &Kind| {
             let met = self.met_kinds.iter().position(|k| k == kind);
             (self.kinds.get(kind).map_or(0, |(_, turn)| *turn), met)
         };
-        let kind = fit.iter().map(|(_, job)| &job.kind).min_by_key(|kind| turn(kind))?;
+        let kind = of.iter().map(|id| &self.job(*id).kind).min_by_key(|kind| turn(kind))?;
         let time = self.kinds.get(kind).map_or(0, |(time, _)| *time);
         let place = |job: &ModelJob| {
             let flow = (job.spec.queue.clone(), job.kind.clone());
             let (pass, turn) = self.flows.get(&flow).copied().unwrap_or_default();
             (pass.max(time), turn, self.met.iter().position(|met| *met == flow))
         };
-        let of_kind = fit.iter().filter(|(_, job)| job.kind == *kind);
+        let of_kind = of.iter().map(|id| (*id, self.job(*id))).filter(|(_, job)| job.kind == *kind);
         let share = |job: &ModelJob| self.shares[&share_of(job)];
         let best = of_kind.min_by_key(|(id, job)| (place(job), -i64::from(job.spec.priority), share(job), *id))?;
-        Some((best.0, first_fit(best.1, worker, offer)?))
+        Some(best.0)
     }
 
     /// Called after a grant: nothing that the job has is over its limit.
@@ -433,7 +443,7 @@ fn share_of(job: &ModelJob) -> (QueueName, Kind, i32, Option<KeyValue>) {
 }
 
 /// The first alternative that the worker has room for; nothing at all for a job that needs nothing.
-fn first_fit(job: &ModelJob, worker: &WorkerId, offer: &Offer) -> Option<Variant> {
+pub fn first_fit(job: &ModelJob, worker: &WorkerId, offer: &Offer) -> Option<Variant> {
     if job.avoid.contains(worker) {
         return None;
     }
