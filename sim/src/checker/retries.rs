@@ -129,7 +129,32 @@ impl Retries {
             Event::RetriesPaused { .. } => self.paused = true,
             Event::RetriesResumed {} => self.paused = false,
             // The rest says nothing of attempts that failed.
-            _ => {}
+            Event::JobCancelled { .. }
+            | Event::SegmentOpened { .. }
+            | Event::SegmentSealed {}
+            | Event::Booted { .. }
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
+            | Event::ContractRegistered(_)
+            | Event::ArrayEnded { .. }
+            | Event::JobReadied { .. }
+            | Event::LeaseReleased { .. }
+            | Event::BatchJudged(_)
+            | Event::CandidateAccepted(_)
+            | Event::LegacyImportStarted { .. }
+            | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. }
+            | Event::Audited(_)
+            | Event::WorkerResumed { .. }
+            | Event::ScheduleSet(_)
+            | Event::SchedulePaused { .. }
+            | Event::ScheduleResumed { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleFired { .. }
+            | Event::LedgerRepaired { .. } => {}
         }
     }
 

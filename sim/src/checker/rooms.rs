@@ -71,7 +71,36 @@ impl Rooms {
             Event::WorkerSetAside { worker, .. } => drop(self.set_aside.insert(worker.clone())),
             Event::WorkerResumed { worker } => drop(self.set_aside.remove(worker)),
             // The rest says nothing of where a job may run.
-            _ => {}
+            Event::JobCancelled { .. }
+            | Event::SegmentOpened { .. }
+            | Event::SegmentSealed {}
+            | Event::Booted { .. }
+            | Event::QueueDefined(_)
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
+            | Event::ContractRegistered(_)
+            | Event::ArrayEnded { .. }
+            | Event::JobReadied { .. }
+            | Event::LeaseReleased { .. }
+            | Event::LeaseExpired { .. }
+            | Event::BatchJudged(_)
+            | Event::CandidateAccepted(_)
+            | Event::JobCompleted { .. }
+            | Event::LegacyImportStarted { .. }
+            | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. }
+            | Event::Audited(_)
+            | Event::RetriesPaused { .. }
+            | Event::RetriesResumed {}
+            | Event::ScheduleSet(_)
+            | Event::SchedulePaused { .. }
+            | Event::ScheduleResumed { .. }
+            | Event::ScheduleRemoved { .. }
+            | Event::ScheduleFired { .. }
+            | Event::LedgerRepaired { .. } => {}
         }
     }
 

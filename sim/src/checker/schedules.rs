@@ -59,7 +59,38 @@ impl Schedules {
             Event::ScheduleRemoved { schedule } => drop(self.known.remove(schedule)),
             Event::ScheduleFired { schedule, due, outcome } => self.fired(record, schedule, *due, outcome, facts),
             // The rest says nothing of schedules.
-            _ => {}
+            Event::JobCancelled { .. }
+            | Event::SegmentOpened { .. }
+            | Event::SegmentSealed {}
+            | Event::Booted { .. }
+            | Event::QueueDefined(_)
+            | Event::QueuePaused { .. }
+            | Event::QueueResumed { .. }
+            | Event::ContractRegistered(_)
+            | Event::JobSubmitted(_)
+            | Event::TaskMade { .. }
+            | Event::ArrayEnded { .. }
+            | Event::JobReadied { .. }
+            | Event::LeaseGranted { .. }
+            | Event::LeaseReleased { .. }
+            | Event::LeaseExpired { .. }
+            | Event::BatchJudged(_)
+            | Event::CandidateAccepted(_)
+            | Event::JobCompleted { .. }
+            | Event::AttemptFailed { .. }
+            | Event::JobRetried { .. }
+            | Event::LegacyImportStarted { .. }
+            | Event::LegacyImportFinished { .. }
+            | Event::LimitSet(_)
+            | Event::LimitUnset { .. }
+            | Event::TokenCreated(_)
+            | Event::TokenRevoked { .. }
+            | Event::Audited(_)
+            | Event::WorkerSetAside { .. }
+            | Event::WorkerResumed { .. }
+            | Event::RetriesPaused { .. }
+            | Event::RetriesResumed {}
+            | Event::LedgerRepaired { .. } => {}
         }
     }
 
