@@ -42,11 +42,13 @@ pub enum Bug {
     RetriedWhilePaused,
     /// A schedule that goes on after a pause begins anew at the clock, wherever that was set.
     TimeFiredAgain,
+    /// A job goes to a worker that does not live for as long as the job asks.
+    MinTimeForgotten,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::FsyncRemoved,
         Self::AckBeforeSync,
         Self::DirectorySyncRemoved,
@@ -65,6 +67,7 @@ impl Bug {
         Self::CrashLimitNotKept,
         Self::RetriedWhilePaused,
         Self::TimeFiredAgain,
+        Self::MinTimeForgotten,
     ];
 
     /// Its name, for lists.
@@ -88,6 +91,7 @@ impl Bug {
             Self::CrashLimitNotKept => "crash limit not kept",
             Self::RetriedWhilePaused => "retried while paused",
             Self::TimeFiredAgain => "time fired again",
+            Self::MinTimeForgotten => "minimum time forgotten",
         }
     }
 }

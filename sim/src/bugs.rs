@@ -50,9 +50,11 @@ fn hunts(bug: Bug) -> Vec<Hunt> {
         Bug::TokenNotCompared | Bug::GranteeNotCompared => vec![seeds(&[Network, Workers])],
         Bug::DuplicateAnsweredBeforeDurable => vec![Hunt::Resend],
         Bug::RetryAfterFailedSync => vec![seeds(&[Sync])],
-        Bug::RoomNotSetApart | Bug::AvoidedWorkerForgotten | Bug::FinalFailureRetried | Bug::RetriedWhilePaused => {
-            vec![seeds(&[Kill])]
-        }
+        Bug::RoomNotSetApart
+        | Bug::AvoidedWorkerForgotten
+        | Bug::FinalFailureRetried
+        | Bug::RetriedWhilePaused
+        | Bug::MinTimeForgotten => vec![seeds(&[Kill])],
         Bug::CrashLimitNotKept => vec![seeds(&[Network, Workers])],
         Bug::TimeFiredAgain => vec![seeds(&[Clock])],
     }

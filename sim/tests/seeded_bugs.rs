@@ -53,7 +53,8 @@ fn index_miss_trusted() {
 
 #[test]
 fn token_not_compared() {
-    caught(Bug::TokenNotCompared, &[Rule::AcknowledgedIsKept]);
+    // A batch that was judged under the lease before comes again: it is judged anew, or told with another receipt.
+    caught(Bug::TokenNotCompared, &[Rule::AcknowledgedIsKept, Rule::Receipt]);
 }
 
 #[test]
@@ -109,4 +110,9 @@ fn retried_while_paused() {
 #[test]
 fn time_fired_again() {
     caught(Bug::TimeFiredAgain, &[Rule::Schedule]);
+}
+
+#[test]
+fn minimum_time_forgotten() {
+    caught(Bug::MinTimeForgotten, &[Rule::Room]);
 }

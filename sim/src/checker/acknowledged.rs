@@ -8,6 +8,7 @@ use orch_core::id::{JobId, LeaseId, Seq, WorkerId};
 use orch_core::job::Payload;
 use orch_core::receipt::Receipt;
 use orch_core::state::{BatchAnswer, CompleteAnswer, Verdict};
+use orch_core::time::Span;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
@@ -35,6 +36,15 @@ pub enum Acknowledged {
         lease: LeaseId,
         /// The job.
         job: JobId,
+    },
+    /// What a worker had said of its time when it asked for a lease that it got: not an answer, but what one led to.
+    Asked {
+        /// The worker.
+        worker: WorkerId,
+        /// The lease.
+        lease: LeaseId,
+        /// How long it was to live yet, in milliseconds.
+        remaining: Span,
     },
     /// A worker took what it was granted, and holds all of this at once: not an answer, but what answers led to.
     Holds {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orch_core::id::{JobId, LeaseId, WorkerId};
 use orch_core::record::{Event, GangMember, Record};
 use orch_core::resource::{Needs, Variant};
+use orch_core::time::Span;
 
 use super::machine::Machine;
 use super::{Rule, Violation};
@@ -125,6 +126,17 @@ impl Rooms {
         }
         self.grantees.insert(lease, worker.clone());
         self.leases.insert(lease, Granted { labels, by });
+    }
+
+    /// A worker that lived for so long yet when it asked got this lease: that is as long as its job asks for.
+    pub(super) fn asked(&mut self, worker: &WorkerId, lease: LeaseId, remaining: Span) {
+        let granted = self.leases.get(&lease).and_then(|granted| granted.by.get(worker));
+        let wanted = granted.and_then(|variant| variant.min_time).filter(|wanted| *wanted > remaining);
+        if let Some(wanted) = wanted {
+            self.violated(format!(
+                "lease {lease} wants {wanted} of {worker}, which had {remaining} left when it asked"
+            ));
+        }
     }
 
     /// A worker holds these leases at one moment: they have room in what it has, and its labels are what they ask for.

@@ -33,6 +33,7 @@ pub(super) fn compare(facts: &mut Facts, rooms: &mut Rooms, told: &[Acknowledged
                 lost(facts, fault);
             }
             Acknowledged::Granted { worker, lease, job } => granted(facts, worker, *lease, *job),
+            Acknowledged::Asked { worker, lease, remaining } => rooms.asked(worker, *lease, *remaining),
             Acknowledged::Holds { worker, leases, has } => rooms.holds(worker, leases, has),
             Acknowledged::Judged { worker, lease, number, verdicts, candidates, receipt } => {
                 grantee(facts, worker, *lease, "a batch");

@@ -41,12 +41,14 @@ pub(crate) enum Call {
         uptime: Span,
         pools: Pools,
         labels: BTreeMap<String, String>,
+        lives_for: Option<Span>,
     },
     Lease {
         worker: WorkerId,
         max: usize,
         wait: Span,
         pools: Pools,
+        remaining: Option<Span>,
     },
     Heartbeat {
         worker: WorkerId,
@@ -172,10 +174,11 @@ impl fmt::Display for Call {
             Self::Register { worker, leases, last_receipt, .. } => {
                 write!(f, "register {worker} with {leases:?} up to {:?}", last_receipt.map(|receipt| receipt.seq.0))
             }
-            Self::Lease { worker, max, pools, .. } => {
+            Self::Lease { worker, max, pools, remaining, wait: _ } => {
                 let left = |(name, pool): (_, &orch_core::resource::Pool)| format!("{name} {}", pool.free());
                 let left: Vec<String> = pools.0.iter().map(left).collect();
-                write!(f, "lease {max} for {worker} with {}", left.join(", "))
+                write!(f, "lease {max} for {worker} with {}", left.join(", "))?;
+                remaining.map_or(Ok(()), |remaining| write!(f, ", which lives for {remaining} more"))
             }
             Self::Heartbeat { worker, leases, .. } => {
                 let leases: Vec<u64> = leases.iter().map(|(lease, _)| lease.get()).collect();

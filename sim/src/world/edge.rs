@@ -116,18 +116,25 @@ impl Edge {
 
     fn begin(&mut self, call: Call, number: CallNumber) -> Awaited {
         match call {
-            Call::Register { worker, leases, last_receipt, uptime, pools, labels } => {
+            Call::Register { worker, leases, last_receipt, uptime, pools, labels, lives_for } => {
                 let (kinds, slots, call) = (kinds(), 1, Some(number));
-                let registration =
-                    WorkerRegistration { kinds, slots, pools, labels, call, ..WorkerRegistration::default() };
+                let registration = WorkerRegistration {
+                    kinds,
+                    slots,
+                    pools,
+                    labels,
+                    lives_for,
+                    call,
+                    ..WorkerRegistration::default()
+                };
                 let name = worker.clone();
                 let command = RegisterWorker { worker, registration, leases, last_receipt, uptime };
                 Awaited::Register(name, self.hand_in(command))
             }
-            Call::Lease { worker, max, wait, pools } => {
+            Call::Lease { worker, max, wait, pools, remaining } => {
                 let name = worker.clone();
                 let mut request = LeaseRequest::new(worker, Vec::new(), max);
-                request.offer.pools = pools;
+                (request.offer.pools, request.offer.remaining) = (pools, remaining);
                 let command = LeaseJobs { call: Some(number), ..LeaseJobs::new(request, wait) };
                 Awaited::Lease(name, self.hand_in(command))
             }

@@ -17,7 +17,7 @@ use orch_core::unique::Unique;
 
 use super::dice::Dice;
 use super::variety::Variety;
-use super::{machines, rules};
+use super::{machines, rules, time_limit};
 use crate::checker::Machine;
 
 /// How long a lease lives without a heartbeat. Longer than what counts as a stall of the engine.
@@ -117,6 +117,9 @@ pub(crate) fn jobs(
         }
         if variety.needs && variety.dice.chance(600) {
             machines::need(&mut job, &mut variety.dice, machines)?;
+        }
+        if variety.limits {
+            time_limit::ask(&mut job, &mut variety.later);
         }
         if variety.rules {
             rules::rule(&mut job, &mut variety.dice)?;

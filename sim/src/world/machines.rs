@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use orch_core::id::WorkerId;
 use orch_core::job::JobSpec;
 use orch_core::resource::{Amount, Item, Needs, Pool, Pools, Preference, Requirements, Variant};
+use orch_core::time::Span;
 
 use super::dice::Dice;
 use crate::checker::{Has, Machine};
@@ -73,7 +75,7 @@ pub(crate) fn need(job: &mut JobSpec, dice: &mut Dice, machines: &[Machine]) -> 
             0 => [(LABEL.to_owned(), "a".to_owned())].into(),
             _ => BTreeMap::new(),
         };
-        let can = machines.iter().filter(|machine| could_run(machine, &needs, &labels)).count();
+        let can = machines.iter().filter(|machine| could_run(machine, None, &needs, &labels)).count();
         if can >= job.gang.map_or(1, |gang| gang.workers) as usize {
             (job.resources, job.labels) = (needs, labels);
             break;
@@ -85,18 +87,20 @@ pub(crate) fn need(job: &mut JobSpec, dice: &mut Dice, machines: &[Machine]) -> 
     Ok(())
 }
 
-/// Whether a worker that runs nothing else has what this asks for.
-fn could_run(machine: &Machine, needs: &Needs, labels: &BTreeMap<String, String>) -> bool {
-    let fits = needs.is_empty() || needs.0.iter().any(|variant| machine.has_room_for(&[variant]));
+/// Whether a worker that runs nothing else has what this asks for, and lives for long enough, if it has `left` so much.
+fn could_run(machine: &Machine, left: Option<Span>, needs: &Needs, labels: &BTreeMap<String, String>) -> bool {
+    let in_time = |variant: &Variant| variant.min_time.is_none_or(|wanted| left.is_none_or(|left| left >= wanted));
+    let fits = needs.is_empty() || needs.0.iter().any(|variant| in_time(variant) && machine.has_room_for(&[variant]));
     fits && machine.is_labelled(labels)
 }
 
-/// Whether there are as many workers as it takes that could ever run what requires this.
+/// Whether there are as many workers as it takes that could ever run what requires this. Each has a name, what it has, and what is
+/// left of its life, if that has an end.
 pub(crate) fn anybody_could<'a>(
     required: &Requirements,
-    workers: impl Iterator<Item = (&'a orch_core::id::WorkerId, &'a Machine)>,
+    workers: impl Iterator<Item = (&'a WorkerId, &'a Machine, Option<Span>)>,
 ) -> bool {
-    let allowed = workers.filter(|(name, _)| !required.avoid.contains(*name));
-    let can = allowed.filter(|(_, machine)| could_run(machine, &required.needs, &required.labels));
+    let allowed = workers.filter(|(name, ..)| !required.avoid.contains(*name));
+    let can = allowed.filter(|(_, machine, left)| could_run(machine, *left, &required.needs, &required.labels));
     can.count() >= required.gang.as_ref().map_or(1, |gang| gang.workers) as usize
 }

@@ -9,8 +9,8 @@
 //! the ledger.
 //!
 //! Where to look: `faults` is what goes wrong; `process` the orchestrator's process and its disk; `edge` what the gRPC
-//! edge does; `worker` and `people` the clients; `machines`, `rules` and `calendar` what jobs need, how they fail and when they
-//! come again; `lease_time` the model of how long leases live.
+//! edge does; `worker` and `people` the clients; `machines`, `time_limit`, `rules` and `calendar` what jobs need, how they fail
+//! and when they come again; `lease_time` the model of how long leases live.
 
 mod calendar;
 mod call;
@@ -25,6 +25,7 @@ mod process;
 mod recover;
 mod rules;
 mod step;
+mod time_limit;
 mod trace;
 mod variety;
 mod worker;
@@ -48,6 +49,7 @@ use faults::{Fault, Plan, Weather};
 use lease_time::LeaseTime;
 use people::People;
 use process::Process;
+use time_limit::TimeLimit;
 use trace::Trace;
 use variety::Variety;
 use worker::SimWorker;
@@ -205,7 +207,10 @@ impl World {
         let machines: Vec<Machine> = (0..count).map(|_| machines::machine(&mut variety.dice)).collect();
         let of_name = |(i, machine): (usize, &Machine)| (format!("w{i}"), machine.clone());
         let workers = machines.iter().enumerate().map(of_name);
-        let workers = workers.map(|(name, machine)| SimWorker::new(&name, 1 + dice.below(3), machine));
+        let workers = workers.map(|(name, machine)| {
+            let limit = TimeLimit::draw(0, false, &mut variety);
+            SimWorker::new(&name, 1 + dice.below(3), machine, limit)
+        });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let mut plan = Plan::draw(&mut dice, &options.faults, count, until);
         if options.target.is_some() {
@@ -309,7 +314,8 @@ impl World {
             Happening::WorkerStarts { worker, renamed } => {
                 if !self.workers[worker].up {
                     self.trace.step(self.now, format_args!("worker {worker} starts, renamed {renamed}"));
-                    self.workers[worker].start(self.now, renamed);
+                    let limit = TimeLimit::draw(self.now, self.calm, &mut self.variety);
+                    self.workers[worker].start(self.now, renamed, limit);
                 }
             }
             Happening::Goes(fault) if !self.calm => self.goes(fault),
@@ -436,6 +442,7 @@ impl World {
                 let sim = &mut self.workers[worker];
                 if sim.up && sim.life == life {
                     let grants = matches!(&answer, call::Answer::Leased(LeaseAnswer::Granted { leases, .. }) if !leases.is_empty());
+                    self.told.extend(sim.asked_for(id, &answer));
                     let wrong = sim.take(id, answer, self.now, self.calm, &mut self.dice, &mut self.variety);
                     if grants {
                         self.told.push(sim.holds());

@@ -6,6 +6,7 @@ use orch_core::time::Timestamp;
 
 use super::faults::Weather;
 use super::jobs::TTL;
+use super::worker::SimWorker;
 use super::{Happening, World, machines};
 use crate::checker::Rule;
 
@@ -142,9 +143,12 @@ impl World {
         }
     }
 
-    /// Whether nobody could ever have a job: it is kept away from each worker that has what it needs by now.
+    /// Whether nobody could ever have a job: it is kept away from each worker that has what it needs by now, or
+    /// none of them lives for so long.
     fn is_for_nobody(&self, state: &State, job: JobId) -> bool {
-        let workers = self.workers.iter().map(|worker| (&worker.name, &worker.machine));
+        let last = self.until + DONE_WITHIN;
+        let left = |worker: &SimWorker| worker.limit.left_until(last, self.now);
+        let workers = self.workers.iter().map(|worker| (&worker.name, &worker.machine, left(worker)));
         state.job(job).is_some_and(|job| !machines::anybody_could(state.requirements(job), workers))
     }
 }

@@ -1,10 +1,13 @@
-//! What a run has besides: resources, retry rules, schedules. Drawn from a stream of chance of its own, so that the first stream
-//! of a seed goes on meaning what it meant before there were any.
+//! What a run has besides: resources, retry rules, schedules. Drawn from streams of chance of their own, so that the first
+//! stream of a seed goes on meaning what it meant before there were any; what was added later has the third.
 
 use super::dice::Dice;
 
 /// Sets the second stream of a seed apart from its first.
 const APART: u64 = 0x5e6d_e115_0f0e_7a11;
+
+/// Sets the third stream apart from both. The seeds of the list that are older than it draw nothing from it.
+const LATER_APART: u64 = 0xa6e6_1c21_5208_3b72;
 
 /// Which of it a run has, and the stream for the details.
 #[derive(Clone, Debug)]
@@ -16,6 +19,10 @@ pub(crate) struct Variety {
     pub(crate) rules: bool,
     /// Jobs come at times of the calendar.
     pub(crate) schedules: bool,
+    /// The stream for the details of what was added later.
+    pub(crate) later: Dice,
+    /// Workers live for a limited time, and jobs ask for some of it.
+    pub(crate) limits: bool,
 }
 
 impl Variety {
@@ -24,6 +31,8 @@ impl Variety {
         let mut dice = Dice::new(seed ^ APART);
         let mut has = |permille: u64| dice.chance(permille) || everything;
         let (needs, rules, schedules) = (has(500), has(500), has(400));
-        Self { dice, needs, rules, schedules }
+        let mut later = Dice::new(seed ^ LATER_APART);
+        let limits = later.chance(350) || everything;
+        Self { dice, needs, rules, schedules, later, limits }
     }
 }

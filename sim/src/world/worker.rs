@@ -20,6 +20,7 @@ use super::dice::Dice;
 use super::jobs::candidates;
 use super::machines;
 use super::rules;
+use super::time_limit::TimeLimit;
 use super::variety::Variety;
 use crate::checker::{Acknowledged, Machine, Rule, Violation};
 
@@ -64,6 +65,8 @@ pub(crate) struct SimWorker {
     pub(crate) frozen_until: u64,
     pub(crate) cut_off_until: u64,
     started: u64,
+    /// How long this process works.
+    pub(crate) limit: TimeLimit,
     registered: bool,
     renamed: bool,
     leaving: bool,
@@ -78,10 +81,12 @@ pub(crate) struct SimWorker {
     whole: Pools,
     /// What it said that is left when it asked for jobs last.
     offered: Pools,
+    /// What it said then of how long it lives yet, and the first time since it was answered last.
+    said: (Option<Span>, Option<Span>),
 }
 
 impl SimWorker {
-    pub(crate) fn new(name: &str, slots: usize, machine: Machine) -> Result<Self, String> {
+    pub(crate) fn new(name: &str, slots: usize, machine: Machine, limit: TimeLimit) -> Result<Self, String> {
         let whole = machines::pools(&machine)?;
         Ok(Self {
             name: WorkerId::new(name).map_err(|error| error.to_string())?,
@@ -90,6 +95,7 @@ impl SimWorker {
             frozen_until: 0,
             cut_off_until: 0,
             started: 0,
+            limit,
             registered: false,
             renamed: false,
             leaving: false,
@@ -100,6 +106,7 @@ impl SimWorker {
             slots,
             machine,
             offered: whole.clone(),
+            said: (None, None),
             whole,
         })
     }
@@ -111,6 +118,7 @@ impl SimWorker {
         self.registered = false;
         self.leaving = false;
         self.asked.clear();
+        self.said = (None, None);
         if !keeps {
             self.work.clear();
             self.receipt = None;
@@ -118,9 +126,10 @@ impl SimWorker {
     }
 
     /// A process starts, perhaps under another name.
-    pub(crate) fn start(&mut self, now: u64, renamed: bool) {
+    pub(crate) fn start(&mut self, now: u64, renamed: bool, limit: TimeLimit) {
         self.up = true;
         self.started = now;
+        self.limit = limit;
         self.next_heartbeat = now;
         for work in self.work.values_mut() {
             work.send_again(now);
@@ -168,6 +177,9 @@ impl SimWorker {
         }
         let asks = |kind: CallKind| self.asked.values().any(|(asked, _)| *asked == kind);
         let worker = self.name.clone();
+        let is_over = self.limit.is_over(now);
+        let is_idle = self.work.values().all(|work| work.lost);
+        self.leaving |= is_over && (is_idle || self.limit.grace_is_over(now));
         if self.leaving {
             if !asks(CallKind::Deregister) {
                 calls.push(Call::Deregister { worker });
@@ -180,7 +192,8 @@ impl SimWorker {
                 let uptime = Span(now.saturating_sub(self.started));
                 let (leases, last_receipt) = (held().collect(), self.receipt);
                 let (pools, labels) = (self.whole.clone(), self.machine.labels.clone());
-                calls.push(Call::Register { worker, leases, last_receipt, uptime, pools, labels });
+                let lives_for = self.limit.remaining(now);
+                calls.push(Call::Register { worker, leases, last_receipt, uptime, pools, labels, lives_for });
             }
             return calls;
         }
@@ -192,13 +205,15 @@ impl SimWorker {
             calls.push(Call::Heartbeat { worker: worker.clone(), leases, last_receipt: self.receipt });
         }
         let free = self.slots.saturating_sub(held().count());
-        if free > 0 && !asks(CallKind::Lease) {
+        if free > 0 && !is_over && !asks(CallKind::Lease) {
             let wait = Span(dice.between(0, 2_000));
             let mut left = self.whole.clone();
             let working = self.work.values().filter(|work| !work.lost);
             working.for_each(|work| left.set_apart(&work.allocation));
             self.offered = left.clone();
-            calls.push(Call::Lease { worker: worker.clone(), max: free, wait, pools: left });
+            let remaining = self.limit.remaining(now);
+            self.said = (remaining, self.said.1.or(remaining));
+            calls.push(Call::Lease { worker: worker.clone(), max: free, wait, pools: left, remaining });
         }
         for (lease, work) in &mut self.work {
             work.look(*lease, &worker, now, dice, &mut calls);
@@ -241,6 +256,9 @@ impl SimWorker {
                 if order != Order::Run {
                     wrong.push(Violation::new(Rule::Liveness, format!("{} was ordered to {order:?}", self.name)));
                 }
+                if waited {
+                    self.said.1 = None;
+                }
                 // An answer that nobody waits for any more is lost, and its leases with it.
                 for (granted, _) in leases.into_iter().filter(|_| waited) {
                     wrong.extend(self.begin(&granted, now, calm, dice, variety));
@@ -279,6 +297,7 @@ impl SimWorker {
                     self.die(false);
                     self.up = true;
                     self.started = now;
+                    self.limit = TimeLimit::draw(now, calm, variety);
                 }
             }
             Answer::Broken => self.broke(now),
@@ -318,6 +337,20 @@ impl SimWorker {
             let message = format!("{} has no room for {} of lease {}", self.name, granted.variant, granted.lease);
             Violation::new(Rule::Room, message)
         })
+    }
+
+    /// What it had said of its time when it asked for the leases of an answer. A member of a gang may be told by a later call than
+    /// the one that it was chosen for: then by the first that was not answered.
+    pub(crate) fn asked_for(&self, id: u64, answer: &Answer) -> Vec<Acknowledged> {
+        let Answer::Leased(LeaseAnswer::Granted { leases, .. }) = answer else { return Vec::new() };
+        let (last, first) = self.said;
+        let waited = leases.iter().filter(|_| self.asked.contains_key(&id));
+        let said = waited.filter_map(|(granted, _)| {
+            let remaining = if granted.place.is_some() { first } else { last };
+            let (worker, lease) = (self.name.clone(), granted.lease);
+            remaining.map(|remaining| Acknowledged::Asked { worker, lease, remaining })
+        });
+        said.collect()
     }
 
     /// What it holds at this moment.

@@ -5,7 +5,7 @@ use orch_core::job::{JobSpec, Payload};
 use orch_core::policy::RetryPatch;
 use orch_core::queue::QueueSpec;
 use orch_core::record::{Event, ExpiryCause, FailureClass, JobSubmitted, Next};
-use orch_core::time::Timestamp;
+use orch_core::time::{Span, Timestamp};
 use orch_sim::checker::{Acknowledged, Has, Machine, Rule};
 
 use super::{grant, job, rules, story, worker};
@@ -59,6 +59,24 @@ fn what_a_worker_holds_has_room_beside_each_other() {
     assert_eq!(holds(2, "a"), []);
     assert_eq!(holds(1, "a"), [Rule::Room], "three quarters twice are not of one");
     assert_eq!(holds(2, "b"), [Rule::Room, Rule::Room], "each asks for zone a");
+}
+
+#[test]
+fn a_worker_lives_for_as_long_as_its_job_asks() {
+    let asked = |remaining: u64, variant: u32| {
+        let mut records: Vec<(i64, Event)> = story(vec![grant(1, "w")]).events.into_iter().map(|e| (0, e)).collect();
+        if let (_, Event::JobSubmitted(submitted)) = &mut records[2] {
+            submitted.spec.resources = serde_json::from_str(r#"[{"min_time":"5s"},{"cpus":1}]"#).unwrap();
+        }
+        if let (_, Event::LeaseGranted { variant: chosen, .. }) = &mut records[3] {
+            *chosen = variant;
+        }
+        let (worker, lease, remaining) = (worker("w"), LeaseId::new(4), Span(remaining));
+        rules(&records, &[Acknowledged::Asked { worker, lease, remaining }])
+    };
+    assert_eq!(asked(5_000, 0), []);
+    assert_eq!(asked(4_999, 0), [Rule::Room]);
+    assert_eq!(asked(0, 1), [], "the other alternative takes any");
 }
 
 #[test]
