@@ -73,8 +73,9 @@ impl Cron {
     pub fn last(&self, zone: &Zone, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
         const HOUR: i64 = 3_600_000;
         let mut found = Vec::new();
-        // The nearest first: of a year of minutes only the last few are looked at.
-        for hours in [2, 50, 24 * 64, 24 * 366 * 5] {
+        // The nearest first: of a year of minutes only the last few are looked at. In the end all of it: what comes once a month,
+        // or a year, is not made up for within any number of years.
+        for hours in [2, 50, 24 * 64, 24 * 366 * 5, i64::MAX / HOUR] {
             let from = after.0.max(until.0.saturating_sub(hours * HOUR));
             found = std::iter::successors(self.next(zone, Timestamp(from)), |at| self.next(zone, *at))
                 .take_while(|at| *at <= until)

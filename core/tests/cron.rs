@@ -98,6 +98,9 @@ fn the_last_times_are_found_from_behind() {
         [at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z")]
     );
     assert_eq!(yearly.last(&Zone::default(), at("2026-06-01T00:00:00Z"), until, 9), []);
+    let years = yearly.last(&Zone::default(), at("1990-01-01T00:00:00Z"), until, 30);
+    assert_eq!(years.len(), 30, "further back than five years");
+    assert_eq!(yearly.last(&Zone::default(), at("1990-01-01T00:00:00Z"), until, 99).len(), 36);
 }
 
 proptest! {
