@@ -7,6 +7,7 @@ use orch_core::record::{Event, Record};
 use orch_core::time::Timestamp;
 use orch_core::timetable::{Firing, Missed, Overlap, ScheduleSpec};
 
+use super::calendar::Calendar;
 use super::facts::Facts;
 use super::{Rule, Violation};
 
@@ -16,11 +17,13 @@ const MINUTE: i64 = 60_000;
 const IN_TIME: i64 = MINUTE;
 
 /// So many missed times are made up for at most.
-const MOST: i64 = 100;
+const MOST: usize = 100;
 
 /// A schedule, as the records tell it.
 struct Known {
     spec: ScheduleSpec,
+    /// Its times; None if they are of a kind that is not judged.
+    calendar: Option<Calendar>,
     /// Only times behind this one are to come.
     since: Timestamp,
     paused: bool,
@@ -48,10 +51,14 @@ impl Schedules {
         let at = record.at;
         match &record.event {
             Event::ScheduleSet(spec) => match self.known.get_mut(&spec.name) {
-                Some(known) => (known.spec, known.since) = ((**spec).clone(), at),
+                Some(known) => {
+                    (known.spec, known.since) = ((**spec).clone(), at);
+                    known.calendar = Calendar::of(spec);
+                }
                 None => {
-                    let known = Known { spec: (**spec).clone(), since: at, paused: false, last_job: None };
-                    self.known.insert(spec.name.clone(), known);
+                    let (spec, calendar) = ((**spec).clone(), Calendar::of(spec));
+                    let known = Known { spec, calendar, since: at, paused: false, last_job: None };
+                    self.known.insert(known.spec.name.clone(), known);
                 }
             },
             Event::SchedulePaused { schedule, .. } => self.paused(schedule, true, at),
@@ -144,35 +151,28 @@ impl Schedules {
     }
 }
 
-/// What is wrong with a time by the calendar, and by what is to become of missed times. Of calendars only those of every so
-/// many minutes are known here.
+/// What is wrong with a time by the calendar, and by what is to become of missed times.
 fn by_policy(known: &Known, due: Timestamp, at: Timestamp, outcome: &Firing) -> Vec<String> {
     let mut wrong = Vec::new();
-    let Some(step) = step_of(&known.spec) else { return wrong };
-    if due.0.rem_euclid(step) != 0 {
-        wrong.push("the calendar has no such time".to_owned());
-    }
     let late = at.0 - due.0 > IN_TIME;
     let is_missed = *outcome == Firing::Missed;
     if is_missed != (late && known.spec.missed == Missed::Skip) {
         wrong.push(format!("it is {at}, and what was missed is to be {:?}", known.spec.missed));
     }
-    let (first, last) = (known.since.0.div_euclid(step) + 1, at.0.div_euclid(step));
-    let expected = match known.spec.missed {
-        Missed::Skip | Missed::Once => last,
-        Missed::All => first.max(last - MOST + 1),
+    let Some(calendar) = &known.calendar else { return wrong };
+    let minute = |at: Timestamp| at.0.div_euclid(MINUTE);
+    if due.0.rem_euclid(MINUTE) != 0 || calendar.is_time(minute(due)) == Some(false) {
+        wrong.push("the calendar has no such time".to_owned());
+    }
+    let most = match known.spec.missed {
+        Missed::Skip | Missed::Once => 1,
+        Missed::All => MOST,
     };
-    if due.0.div_euclid(step) != expected {
-        wrong.push(format!("it was the turn of {}", Timestamp(expected * step)));
+    if let Some(times) = calendar.last(minute(known.since), minute(at), most)
+        && times.last() != Some(&minute(due))
+    {
+        let turn = times.last().map(|minute| Timestamp(minute * MINUTE).to_string());
+        wrong.push(format!("it was the turn of {}", turn.as_deref().unwrap_or("none")));
     }
     wrong
-}
-
-/// How far the times of a simple calendar are apart; None for every other one.
-fn step_of(spec: &ScheduleSpec) -> Option<i64> {
-    let minutes = match spec.cron.to_string().strip_suffix(" * * * *")? {
-        "*" => 1,
-        every => every.strip_prefix("*/")?.parse().ok()?,
-    };
-    (spec.zone.to_string() == "UTC" && 60 % minutes == 0).then_some(minutes * MINUTE)
 }

@@ -219,7 +219,9 @@ impl World {
         }
         if variety.schedules && options.faults.contains(&FaultKind::Clock) {
             let steps = calendar::steps(&mut variety.dice, until);
-            plan.faults.extend(steps.into_iter().map(|(at, by_ms)| (at, Fault::ClockJumps { by_ms })));
+            let leaps = if variety.calendars { calendar::leaps(&mut variety, until) } else { Vec::new() };
+            let all = steps.into_iter().chain(leaps);
+            plan.faults.extend(all.map(|(at, by_ms)| (at, Fault::ClockJumps { by_ms })));
         }
         let everything = options.target.is_some();
         let people = People::draw(&mut dice, until * 3 / 4, everything, &mut variety, &machines)?;

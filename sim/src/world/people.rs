@@ -190,7 +190,7 @@ fn besides(until: u64, everything: bool, variety: &mut Variety) -> Result<Vec<(u
         wishes.push((dice.between(500, until), Call::Trust { worker }));
     }
     if schedules {
-        wishes.extend(calendar::wishes(dice, until)?);
+        wishes.extend(calendar::wishes(variety, until)?);
     }
     Ok(wishes)
 }

@@ -17,7 +17,7 @@ use super::dice::Dice;
 pub(crate) const STALE_AFTER: u64 = 20_000;
 
 /// The wall clock at the start of a run, in milliseconds.
-const EPOCH: i64 = 1_795_000_000_000;
+pub(crate) const EPOCH: i64 = 1_795_000_000_000;
 
 /// What the disk was told to do, and whether it has.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! What a run has besides: resources, retry rules, schedules. Drawn from streams of chance of their own, so that the first
 //! stream of a seed goes on meaning what it meant before there were any; what was added later has the third.
 
+use super::calendar::{self, Night};
 use super::dice::Dice;
 
 /// Sets the second stream of a seed apart from its first.
@@ -23,6 +24,10 @@ pub(crate) struct Variety {
     pub(crate) later: Dice,
     /// Workers live for a limited time, and jobs ask for some of it.
     pub(crate) limits: bool,
+    /// Schedules are for times of all sorts, in several zones.
+    pub(crate) calendars: bool,
+    /// Around which change of clocks, if it is around one.
+    pub(crate) night: Option<Night>,
 }
 
 impl Variety {
@@ -32,7 +37,9 @@ impl Variety {
         let mut has = |permille: u64| dice.chance(permille) || everything;
         let (needs, rules, schedules) = (has(500), has(500), has(400));
         let mut later = Dice::new(seed ^ LATER_APART);
-        let limits = later.chance(350) || everything;
-        Self { dice, needs, rules, schedules, later, limits }
+        let mut has = |permille: u64| later.chance(permille) || everything;
+        let (limits, calendars) = (has(350), has(350));
+        let night = if calendars { calendar::night(&mut later) } else { None };
+        Self { dice, needs, rules, schedules, later, limits, calendars, night }
     }
 }

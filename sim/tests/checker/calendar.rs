@@ -49,3 +49,32 @@ fn a_time_of_a_schedule_comes_once_and_missed_ones_by_their_policy() {
     assert_eq!(story("all", "allow", &[(18, 10, true)]), [Rule::Schedule], "one is left out");
     assert_eq!(story("skip", "skip", &[(5, 5, true), (10, 10, true)]), [Rule::Schedule], "the first has not ended");
 }
+
+#[test]
+fn times_of_other_zones_are_judged_with_their_summer_time() {
+    let fires = |due: &str| {
+        let spec = r#"{"schedule":"s","cron":"30 2 * * *","zone":"Europe/Berlin","missed":"once","job":{"queue":"q"}}"#;
+        let spec: ScheduleSpec = serde_json::from_str(spec).unwrap();
+        let mut queue = QueueSpec::new(QueueName::new("q").unwrap());
+        queue.kind = Some("k".parse().unwrap());
+        let instant = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (set, at, due) = (instant("2027-03-27T12:00:00Z").0, instant("2027-03-28T05:00:00Z").0, instant(due));
+        let submitted =
+            JobSubmitted { spec: spec.job_at(due), kind: "k".parse().unwrap(), depends_on: vec![], not_before: None };
+        let outcome = Firing::Submitted(JobId::new(3));
+        let mut rules = rules(
+            &[
+                (set, Event::QueueDefined(Box::new(queue))),
+                (set, Event::ScheduleSet(Box::new(spec.clone()))),
+                (at, Event::JobSubmitted(Box::new(submitted))),
+                (at, Event::ScheduleFired { schedule: spec.name.clone(), due, outcome }),
+            ],
+            &[],
+        );
+        rules.dedup();
+        rules
+    };
+    assert_eq!(fires("2027-03-28T01:00:00Z"), [], "half past two is left out: it comes when the clocks go on");
+    assert_eq!(fires("2027-03-28T00:30:00Z"), [Rule::Schedule], "by the clocks of the day after");
+    assert_eq!(fires("2027-03-28T01:30:00Z"), [Rule::Schedule], "by the clocks of the day before");
+}
