@@ -59,6 +59,8 @@ pub struct Worker<H> {
     pub order: Order,
     /// Which of its calls is the newest.
     pub calls: Calls,
+    /// When it registered, by the clock that nobody sets.
+    since: Tick,
     seen: Tick,
     /// Whether [`Liveness::newly_stale`] named it and it was not heard of since.
     named_stale: bool,
@@ -175,7 +177,8 @@ impl<H> Liveness<H> {
         let (registered_at, seen_at, order) = (now.wall, now.wall, Order::Run);
         let before = self.workers.get(&id).map(|before| before.calls).unwrap_or_default();
         let calls = before.registered(registration.call);
-        let worker = Worker { registration, registered_at, seen_at, order, calls, seen, named_stale: false };
+        let since = now.tick;
+        let worker = Worker { registration, registered_at, seen_at, order, calls, since, seen, named_stale: false };
         self.workers.insert(id, worker);
         self.none_stale_until = self.none_stale_until.min(seen.plus(self.stale_after));
     }
@@ -379,7 +382,7 @@ impl<H> Liveness<H> {
 
     /// What a worker has in all, with the time that it has left.
     pub fn offer(&self, worker: &Worker<H>, now: Now) -> Offer {
-        let lived = now.wall.since(worker.registered_at);
+        let lived = now.tick.since(worker.since);
         let remaining = worker.registration.lives_for.map(|span| Span(span.0.saturating_sub(lived.0)));
         let Registration { pools, labels, .. } = &worker.registration;
         Offer { pools: pools.whole(), labels: labels.clone(), remaining }
@@ -496,5 +499,14 @@ mod tests {
         liveness.watch(lease, worker.clone(), Span(1000), Some(Span(1500)), Tick(0));
         assert!(liveness.extend(lease, &worker, Progress::default(), Tick(1400)));
         assert!(liveness.overdue(Tick(1501)).contains(&Due::Timeout(lease)));
+    }
+
+    #[test]
+    fn no_clock_that_is_set_uses_up_a_workers_life() {
+        let (mut liveness, worker, _) = setup();
+        let registration = Registration { lives_for: Some(Span(5_000)), ..Registration::default() };
+        liveness.register(worker.clone(), registration, at(1_000));
+        let ten_years_on = Now { wall: Timestamp(315_576_000_000), tick: Tick(3_000) };
+        assert_eq!(liveness.offer(&liveness.workers()[&worker], ten_years_on).remaining, Some(Span(3_000)));
     }
 }
