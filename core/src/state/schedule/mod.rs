@@ -3,8 +3,8 @@
 //! Ready jobs stand in **lanes**: those of a lane agree in queue, kind, priority, in what they require of a worker and in
 //! everything that a limit could be about, so that a limit or a worker that is too small holds back a lane as a whole and
 //! no job stands in the way of another. `fair` chooses between queues, `shares` within one, `classes` knows what fits the worker that asks,
-//! `limits` which lanes are held back, `bucket` is what is left of a rate. Jobs without keys cost what
-//! they cost without limits: a lane is shared by all of them.
+//! `limits` which lanes are held back, `bucket` is what is left of a rate, `groups` how what is next is kept. Jobs without keys
+//! cost what they cost without limits: a lane is shared by all of them.
 //!
 //! The rule, which `core/tests/schedule.rs` holds against a slow model of it: of the kinds that a worker offers and of
 //! which a job may run, the one whose last grant is longest ago; of its queues the one that is furthest behind its fair
