@@ -37,6 +37,8 @@ pub(super) struct Counter {
     timer: Option<Timestamp>,
     /// The gates of this counter by amount.
     gates: BTreeMap<u32, GateId>,
+    /// The largest amount of a gate that there ever was.
+    largest: u32,
 }
 
 /// So much of a counter.
@@ -135,6 +137,7 @@ impl Limits {
             empty: false,
             timer: None,
             gates: BTreeMap::new(),
+            largest: 0,
             target: target.clone(),
         };
         let id = self.counters.insert(counter);
@@ -150,7 +153,9 @@ impl Limits {
         }
         let closed = self.counters.at(counter).refuses(amount);
         let id = self.gates.insert(Gate { counter, amount, lanes: BTreeSet::new(), wide: None, closed });
-        self.counters.at_mut(counter).gates.insert(amount, id);
+        let counter = self.counters.at_mut(counter);
+        counter.gates.insert(amount, id);
+        counter.largest = counter.largest.max(amount);
         self.classify(id);
         id
     }
@@ -233,13 +238,14 @@ impl Limits {
             counter.empty = !bucket.has_token(at);
             self.set_timer(id);
         }
-        self.use_changed(id, changed);
+        self.use_changed(id, amount, changed);
     }
 
-    /// Closes and opens gates after a use. Without a limit all of them are open, and need not be looked at.
-    fn use_changed(&mut self, id: CounterId, changed: &mut Vec<GateId>) {
+    /// Closes and opens gates after a use, which was of `amount`. Where there was and is room for every gate, or no limit, all
+    /// of them are open, and need not be looked at.
+    fn use_changed(&mut self, id: CounterId, amount: u32, changed: &mut Vec<GateId>) {
         let counter = self.counters.at(id);
-        if counter.max.is_some() || counter.bucket.is_some() {
+        if counter.bucket.is_some() || counter.over(counter.largest.saturating_add(amount)) {
             self.recheck(id, changed);
         }
     }
@@ -250,7 +256,7 @@ impl Limits {
         let mut less = |limits: &mut Self, id: CounterId, amount: u32| {
             let counter = limits.counters.at_mut(id);
             counter.in_use = counter.in_use.saturating_sub(u64::from(amount));
-            limits.use_changed(id, &mut changed);
+            limits.use_changed(id, amount, &mut changed);
         };
         less(self, self.running, 1);
         for gate in gates {
