@@ -10,6 +10,7 @@
 //!
 //! Zones are those of the IANA database, which is part of the program: a function of the name, and no look at this machine.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -72,19 +73,20 @@ impl Cron {
     /// The last `most` times behind `after` and not behind `until`, oldest first.
     pub fn last(&self, zone: &Zone, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
         const HOUR: i64 = 3_600_000;
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         // The nearest first: of a year of minutes only the last few are looked at. In the end all of it: what comes once a month,
         // or a year, is not made up for within any number of years.
         for hours in [2, 50, 24 * 64, 24 * 366 * 5, i64::MAX / HOUR] {
             let from = after.0.max(until.0.saturating_sub(hours * HOUR));
-            found = std::iter::successors(self.next(zone, Timestamp(from)), |at| self.next(zone, *at))
-                .take_while(|at| *at <= until)
-                .collect();
+            let times = std::iter::successors(self.next(zone, Timestamp(from)), |at| self.next(zone, *at));
+            // Added to what is known: behind years without any, nothing is found from further back.
+            found.extend(times.take_while(|at| *at <= until));
             if found.len() >= most || from == after.0 {
                 break;
             }
         }
-        found.split_off(found.len().saturating_sub(most))
+        let more = found.len().saturating_sub(most);
+        found.into_iter().skip(more).collect()
     }
 
     /// The next matching minute of the calendar.

@@ -101,6 +101,10 @@ fn the_last_times_are_found_from_behind() {
     let years = yearly.last(&Zone::default(), at("1990-01-01T00:00:00Z"), until, 30);
     assert_eq!(years.len(), 30, "further back than five years");
     assert_eq!(yearly.last(&Zone::default(), at("1990-01-01T00:00:00Z"), until, 99).len(), 36);
+    // Over eight years without a leap day.
+    let leap: Cron = "0 0 29 2 *".parse().unwrap();
+    let days = leap.last(&Zone::default(), at("2095-01-01T00:00:00Z"), at("2110-01-01T00:00:00Z"), 99);
+    assert_eq!(days.last(), Some(&at("2108-02-29T00:00:00Z")));
 }
 
 proptest! {
