@@ -315,6 +315,7 @@ impl Engine {
             self.watch(lease, false, now);
         }
         self.forget_gathering();
+        self.measures.waits.truncate(self.state.queues().keys().count());
         Ok(())
     }
 

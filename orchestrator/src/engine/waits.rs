@@ -91,6 +91,12 @@ impl WaitsByQueue {
         self.by_number.get(queue as usize)?.as_ref()
     }
 
+    /// Forgets the queues from this number on: they were undone, and others get their numbers.
+    pub(super) fn truncate(&mut self, queues: usize) {
+        self.by_number.truncate(queues);
+        self.measured = self.by_number.iter().flatten().count();
+    }
+
     pub(super) fn note(&mut self, queue: u32, wait: Span) {
         let place = queue as usize;
         if place >= self.by_number.len() {
