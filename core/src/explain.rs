@@ -366,7 +366,7 @@ fn ready<H>(state: &State, liveness: &Liveness<H>, id: JobId, now: Now) -> Vec<W
         0 if held_back => {}
         0 => {
             // Among those that a worker which fits it could run.
-            let next = state.next_job(std::slice::from_ref(kind), &|other| other == state.requirements(job));
+            let next = state.next_job(std::slice::from_ref(kind), &|other| other.is_like(state.requirements(job)));
             let queue_of_next = next.and_then(|next| state.job(next)).map(|next| state.lane(next).0);
             why.push(match next {
                 Some(next) if next == id => Why::Next,
@@ -471,7 +471,15 @@ pub fn unoffered<H>(state: &State, liveness: &Liveness<H>, now: Now) -> Vec<Unof
         offered.contains(kind)
             && resources::takers(state, liveness, kind, now).filter(could).take(needs).count() < needs
     });
-    let unfit = unfit.map(|(kind, required, jobs)| {
+    // Gangs of several queues that require the same are told of once.
+    let mut alike: Vec<(&Kind, &Requirements, u64)> = Vec::new();
+    for (kind, required, jobs) in unfit {
+        match alike.iter_mut().find(|(known, other, _)| *known == kind && other.is_like(required)) {
+            Some((.., count)) => *count += jobs,
+            None => alike.push((kind, required, jobs)),
+        }
+    }
+    let unfit = alike.into_iter().map(|(kind, required, jobs)| {
         let lacking = resources::lacking(state, liveness, kind, required, now);
         Unoffered { kind: kind.clone(), jobs, lacking }
     });

@@ -109,6 +109,14 @@ pub struct Gang {
     pub queue: QueueName,
 }
 
+impl Gang {
+    /// Whether it requires the same for another queue.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self { workers, timeout, kind, queue: _ } = self;
+        (*workers, *timeout, kind) == (other.workers, other.timeout, &other.kind)
+    }
+}
+
 impl GangSpec {
     /// What such a gang requires, as a job of this kind and queue.
     pub fn required(self, kind: &Kind, queue: &QueueName) -> Gang {

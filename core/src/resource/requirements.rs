@@ -78,6 +78,17 @@ impl Requirements {
         self.needs.0.iter().position(|variant| in_time(variant, offer) && offer.pools.fits(variant))
     }
 
+    /// Whether it requires the same of workers, for whichever queue.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self { needs, labels, prefer, avoid, gang } = other;
+        let gangs = match (&self.gang, gang) {
+            (Some(gang), Some(other)) => gang.is_like(other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        gangs && (&self.needs, &self.labels, &self.prefer, &self.avoid) == (needs, labels, prefer, avoid)
+    }
+
     /// How many workers it takes at once.
     pub fn workers(&self) -> u32 {
         self.gang.as_ref().map_or(1, |gang| gang.workers)

@@ -4,6 +4,9 @@
 //! some of its workers: what it has not got it does not hold. Limits, semaphores, keys and shares are taken once, for the job.
 //! Who is kept free while a gang at its turn lacks members is [`Gathering`]'s to say.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use super::{Decision, Granted, Lease, LeaseBounds, LeaseRequest, State};
 use crate::gang::Gathering;
 use crate::id::{JobId, LeaseId, WorkerId};
@@ -62,8 +65,9 @@ impl State {
         now: Tick,
         payload_of: &mut dyn FnMut(JobId) -> Payload,
     ) -> Decision<Leased> {
-        // Gangs that lack members now: what they require is passed over. Of those at their turn only, so there are few.
-        let mut short: Vec<Requirements> = Vec::new();
+        // Gangs that lack members now: what they require is passed over. Only those at their turn, of each queue.
+        let mut short: HashSet<&Requirements> = HashSet::new();
+        let waiting = OnceCell::new();
         loop {
             let open = |required: &Requirements| request.fits(required) && !short.contains(required);
             let next = self.choose(request, bounds, &open);
@@ -75,7 +79,8 @@ impl State {
                 let Decision { events, answer } = self.grant(id, request, bounds, &[], payload_of);
                 return Decision { events, answer: answer.map_or(Leased::Nothing, Leased::Job) };
             }
-            if let Some(members) = self.members_of(id, request, bounds, others, gathering) {
+            let waiting = waiting.get_or_init(|| (others.waiting)());
+            if let Some(members) = self.members_of(id, request, bounds, waiting, gathering) {
                 gathering.complete(required);
                 return self.grant_gang(id, &members, payload_of);
             }
@@ -83,7 +88,7 @@ impl State {
                 let variant = required.fits(&request.worker, &request.offer).unwrap_or_default();
                 return Decision::nothing(Leased::Kept(required.variant(variant)));
             }
-            short.push(required.clone());
+            short.insert(required);
         }
     }
 
@@ -94,7 +99,7 @@ impl State {
         id: JobId,
         request: &'a LeaseRequest,
         bounds: &'a LeaseBounds,
-        others: &Others<'a>,
+        waiting: &[(&'a LeaseRequest, &'a LeaseBounds)],
         gathering: &Gathering,
     ) -> Option<Vec<(&'a LeaseRequest, &'a LeaseBounds)>> {
         let job = self.jobs.get(&id)?;
@@ -108,7 +113,7 @@ impl State {
                 && !gathering.keeps_for_another(&other.worker, required)
                 && required.fits(&other.worker, &other.offer).is_some()
         };
-        let mut members: Vec<_> = (others.waiting)().into_iter().filter(may_join).collect();
+        let mut members: Vec<_> = waiting.iter().copied().filter(may_join).collect();
         members.sort_by_key(|(other, _)| (std::cmp::Reverse(required.score(&other.offer)), &other.worker));
         members.dedup_by_key(|(other, _)| &other.worker);
         members.truncate(gang.workers as usize - 1);
