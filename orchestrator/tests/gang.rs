@@ -11,11 +11,12 @@ use orch_core::job::{JobSpec, Payload};
 use orch_core::liveness::{MemberStep, Progress, Registration};
 use orch_core::policy::LeasePatch;
 use orch_core::queue::QueueSpec;
-use orch_core::state::{CompleteAnswer, JobState, LeaseRequest, Submission};
+use orch_core::resource::Preference;
+use orch_core::state::{CompleteAnswer, JobFilter, JobState, LeaseRequest, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use orch_ledger::OpenOptions;
 use orch_ledger::disk::memory::MemoryDir;
-use orch_orchestrator::engine::commands::admin::Submit;
+use orch_orchestrator::engine::commands::admin::{CancelJobs, PauseQueue, ResumeQueue, Submit};
 use orch_orchestrator::engine::commands::results::{CompleteJob, JudgeBatch};
 use orch_orchestrator::engine::commands::worker::{Heartbeat, LeaseAnswer, LeaseJobs, LeaseStanding, RegisterWorker};
 use orch_orchestrator::engine::{Begun, Command, Engine, envelope};
@@ -223,6 +224,22 @@ fn a_call_that_was_replaced_makes_nobody_a_member() {
     assert_eq!(told(&mut b), None, "a has no room");
     let mut newest = world.ask_by("a", 4, Span::seconds(60));
     assert!(told(&mut b).is_some() && told(&mut newest).is_some());
+}
+
+#[test]
+fn a_job_is_left_to_nobody_whose_call_is_gone() {
+    let mut world = World::new();
+    world.run(CancelJobs { filter: JobFilter::default(), reason: String::new(), dry_run: false });
+    let job =
+        |name: &str| JobSpec { name: Some(name.into()), ..JobSpec::new("q".parse().unwrap(), Payload::default()) };
+    let prefer = vec![Preference { label: "address".into(), value: "c.example".into(), weight: 1 }];
+    let prefers = JobSpec { prefer, ..job("prefers c") };
+    world.run(Submit(Submission { jobs: vec![prefers, job("any")], ..Submission::default() })).unwrap();
+    world.run(PauseQueue { queue: "q".parse().unwrap(), reason: String::new() }).unwrap();
+    drop(world.ask("c"));
+    world.run(ResumeQueue { queue: "q".parse().unwrap() }).unwrap();
+    let LeaseAnswer::Granted { leases, .. } = world.ask("a").try_answer().unwrap().unwrap().answer else { panic!() };
+    assert_eq!(leases[0].1.name, "prefers c", "it is the older one, and c is not there");
 }
 
 #[test]

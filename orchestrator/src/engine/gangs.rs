@@ -38,6 +38,12 @@ impl Engine {
         self.asking.insert(request.worker.clone(), Asking { request, bounds, parked });
     }
 
+    /// Whose calls wait for jobs.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&LeaseRequest, &LeaseBounds)> {
+        let waits = self.asking.values().filter(|asking| asking.parked.strong_count() > 0);
+        waits.map(|asking| (&asking.request, &asking.bounds))
+    }
+
     /// Grants one after the other, as many as the worker asks for; of a gang its own part, and the others are told theirs.
     pub(super) fn grant_of(
         &mut self,
@@ -51,10 +57,7 @@ impl Engine {
         for _ in 0..request.max {
             let ledger = &self.ledger;
             let mut gathering = std::mem::take(&mut self.gathering);
-            let waiting = || {
-                let waits = self.asking.values().filter(|asking| asking.parked.strong_count() > 0);
-                waits.map(|asking| (&asking.request, &asking.bounds)).collect()
-            };
+            let waiting = || self.waiting().collect();
             let enough = |required: &Requirements| explain::enough_workers(&self.state, &self.liveness, required, now);
             let others = Others { waiting: &waiting, enough: &enough };
             let payload_of = &mut |job| {

@@ -12,12 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use super::Engine;
 use super::command::{Command, Envelope, Pending, Step};
 
-/// The most commands on their way: with the edge's bound of 4 MiB a message, and most far below 10 KiB, it bounds
-/// the memory of a flood, and is enough for thousands of workers that wait in a long poll besides.
+/// The most commands on their way, those of streams apart: with the edge's bound of 4 MiB a message, and most far below
+/// 10 KiB, both bound the memory of a flood, and are enough for thousands of workers that wait in a long poll besides.
 pub const MAX_PENDING: usize = 8192;
 
-/// The most commands of streams on their way. They have their own room: what streams bring at full speed waits its turn, and
-/// nobody else is refused because of it.
+/// The most commands on their way that wait for room, those of streams above all. They have their own: what streams bring at
+/// full speed waits its turn, and nobody else is refused because of it.
 pub const MAX_STREAMED: usize = 8192;
 
 /// The most commands that wait for something to happen (long polls). They have their own room, so that waiting

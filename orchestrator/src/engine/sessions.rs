@@ -112,6 +112,8 @@ impl Engine {
     /// Forgets a worker. False if it was not known.
     pub(crate) fn forget_worker(&mut self, worker: &WorkerId) -> bool {
         self.sessions.forget(worker);
+        self.forget_asking(worker);
+        self.called_back.remove(worker);
         self.liveness.forget(worker)
     }
 }

@@ -116,6 +116,8 @@ pub struct LeaseJobs {
     pub wait: Span,
     /// Set when it first runs.
     pub until: Option<Tick>,
+    /// When it ran last: what is left of the worker's life is less by then.
+    pub ran_at: Option<Tick>,
     /// Tells whether this call still waits.
     pub parked: Parked,
 }
@@ -123,7 +125,7 @@ pub struct LeaseJobs {
 impl LeaseJobs {
     /// Asks for this, and waits for so long if there is nothing to do.
     pub fn new(request: LeaseRequest, wait: Span) -> Self {
-        Self { request, call: None, wait, until: None, parked: Parked::default() }
+        Self { request, call: None, wait, until: None, ran_at: None, parked: Parked::default() }
     }
 }
 
@@ -186,6 +188,9 @@ impl LeaseJobs {
         if let Some(known) = engine.liveness.workers().get(worker) {
             self.request.offer.labels.clone_from(&known.registration.labels);
         }
+        let waited = self.ran_at.replace(now.tick).map_or(Span(0), |before| now.tick.since(before));
+        let remaining = &mut self.request.offer.remaining;
+        *remaining = remaining.map(|left| Span(left.0.saturating_sub(waited.0)));
         engine.asking.remove(worker);
         engine.gathering.let_go(worker);
         let granted = match order {
@@ -250,9 +255,11 @@ impl Engine {
             return Vec::new();
         }
         let other = |rival: &&LeaseRequest| {
-            rival.worker != request.worker && rival.kinds.iter().any(|kind| request.kinds.contains(kind))
+            rival.worker != request.worker
+                && rival.kinds.iter().any(|kind| request.kinds.contains(kind))
+                && !self.state.set_aside().contains_key(&rival.worker)
         };
-        let others = self.asking.values().map(|asking| &asking.request).filter(other);
+        let others = self.waiting().map(|(rival, _)| rival).filter(other);
         others.map(|rival| (rival.worker.clone(), rival.offer.clone())).collect()
     }
 
