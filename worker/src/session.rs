@@ -30,6 +30,9 @@ use crate::submit::pack::BatchLimits;
 /// How long a connection or an ordinary call may take.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A registration that lasts so long was a good one.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// A lease carries its payload, and one answer carries many leases.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
@@ -151,6 +154,7 @@ impl Session {
 pub(crate) async fn keep(worker: Arc<Worker>) -> WorkerError {
     let mut current = worker.session.current.subscribe();
     let mut generation = 0;
+    let mut pace = Pace::of_calls();
     loop {
         generation += 1;
         match register(&worker, generation).await {
@@ -160,8 +164,20 @@ pub(crate) async fn keep(worker: Arc<Worker>) -> WorkerError {
             }
             Err(error) => return error,
         }
+        let registered = Instant::now();
         // The sender lives as long as the session: no error here.
         let _ = current.wait_for(Option::is_none).await;
+        if registered.elapsed() > SETTLED {
+            pace.reset();
+            continue;
+        }
+        // Two processes of one name would otherwise register in turns as fast as they can.
+        let wait = pace.next_wait();
+        if wait > SETTLED {
+            let name = &worker.config.name;
+            warn!(%name, "registered just now, and to register again: is there another worker of this name?");
+        }
+        tokio::time::sleep(wait).await;
     }
 }
 

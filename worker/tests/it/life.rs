@@ -1,6 +1,6 @@
 //! Stopping: lost and cancelled leases, drain, orders, and the second signal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orch_proto::v1;
 use orch_worker::WorkerError;
@@ -211,6 +211,22 @@ async fn registrations_and_calls_for_jobs_are_numbered_as_they_come() {
     assert_eq!(first.number, 1);
     other.drained().await;
     worker.drained().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_to_register_again_and_again_takes_its_time() {
+    let server = Server::new();
+    let worker = Running::start(config(&server, 1, &[("say", sh("echo 1"))]));
+    server.until("a registration", |state| state.registrations.pop()).await;
+    let since = Instant::now();
+    for _ in 0..3 {
+        server.with(|state| state.order = v1::WorkerOrder::Register);
+        server.until("another registration", |state| state.registrations.pop()).await;
+    }
+    // Each wait is at least twice the one before: 100 ms, 200 ms, 400 ms.
+    assert!(since.elapsed() >= Duration::from_millis(700), "{:?}", since.elapsed());
+    worker.kill.cancel();
+    worker.ended().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
