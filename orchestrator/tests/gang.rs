@@ -243,6 +243,24 @@ fn a_job_is_left_to_nobody_whose_call_is_gone() {
 }
 
 #[test]
+fn what_is_left_of_a_workers_life_shrinks_while_its_call_waits() {
+    let mut world = World::new();
+    world.run(CancelJobs { filter: JobFilter::default(), reason: String::new(), dry_run: false });
+    let mut request = LeaseRequest::new(worker("a"), Vec::new(), 1);
+    request.offer.remaining = Some(Span::seconds(60));
+    let mut call = world.begin(LeaseJobs::new(request, Span::seconds(60)));
+    world.pass(31_000);
+    let mut job = JobSpec::new("q".parse().unwrap(), Payload::default());
+    job.resources = serde_json::from_str(r#"{"min_time": "30s"}"#).unwrap();
+    world.run(Submit(Submission { jobs: vec![job], ..Submission::default() })).unwrap();
+    assert_eq!(granted(&mut call), None, "it lives for 29 s more");
+    let mut job = JobSpec::new("q".parse().unwrap(), Payload::default());
+    job.resources = serde_json::from_str(r#"{"min_time": "28s"}"#).unwrap();
+    world.run(Submit(Submission { jobs: vec![job], ..Submission::default() })).unwrap();
+    assert_eq!(granted(&mut call), Some(1));
+}
+
+#[test]
 fn a_registration_that_comes_late_ends_nothing() {
     let mut world = World::new();
     world.register_by("a", Vec::new(), call(1));

@@ -143,4 +143,16 @@ mod tests {
         assert!((500..=563).contains(&p50) && (990..=1000).contains(&p99), "{p50} {p99}");
         assert_eq!((waits.count(), waits.longest()), (1000, Span(1000)));
     }
+
+    #[test]
+    fn a_queue_that_was_undone_leaves_its_times_to_nobody() {
+        let mut waits = WaitsByQueue::default();
+        for queue in [0, 2] {
+            waits.note(queue, Span(7));
+        }
+        waits.truncate(2);
+        assert_eq!((waits.of(0).map(Waits::count), waits.of(2).map(Waits::count)), (Some(1), None));
+        waits.note(2, Span(7));
+        assert_eq!(waits.of(2).map(Waits::count), Some(1));
+    }
 }

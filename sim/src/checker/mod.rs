@@ -13,8 +13,9 @@
 //! assert!(violations.is_empty(), "{}", orch_sim::checker::describe(&violations));
 //! ```
 //!
-//! What is checked is listed in [`Rule`]. The folds in `facts`, `rooms` (resources), `retries` and `schedules` (with its own `calendar`) are written
-//! anew, from the meaning of the records only, and share no code with `State`: a mistake there does not hide itself here.
+//! What is checked is listed in [`Rule`]. The folds in `facts`, `rooms` (resources), `retries` and `schedules` (with its own
+//! `calendar`) are written anew, from the meaning of the records only, and share no code with `State`: a mistake there does
+//! not hide itself here.
 //! [`Checker`] takes records one by one, for those who have them already.
 
 mod acknowledged;
