@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use orch_core::access::Queues;
 use orch_core::calls::CallNumber;
 use orch_core::explain::{self, Why};
 use orch_core::gang::GangSpec;
@@ -12,11 +13,12 @@ use orch_core::liveness::{MemberStep, Progress, Registration};
 use orch_core::policy::LeasePatch;
 use orch_core::queue::QueueSpec;
 use orch_core::resource::Preference;
-use orch_core::state::{CompleteAnswer, JobFilter, JobState, LeaseRequest, Submission};
+use orch_core::state::{CompleteAnswer, JobFilter, JobState, LeaseBounds, LeaseRequest, Submission};
 use orch_core::time::{Now, Span, Tick, Timestamp};
 use orch_ledger::OpenOptions;
 use orch_ledger::disk::memory::MemoryDir;
 use orch_orchestrator::engine::commands::admin::{CancelJobs, PauseQueue, ResumeQueue, Submit};
+use orch_orchestrator::engine::commands::bound::LeaseJobsWithin;
 use orch_orchestrator::engine::commands::results::{CompleteJob, JudgeBatch};
 use orch_orchestrator::engine::commands::worker::{Heartbeat, LeaseAnswer, LeaseJobs, LeaseStanding, RegisterWorker};
 use orch_orchestrator::engine::{Begun, Command, Engine, envelope};
@@ -227,19 +229,25 @@ fn a_call_that_was_replaced_makes_nobody_a_member() {
 }
 
 #[test]
-fn a_job_is_left_to_nobody_whose_call_is_gone() {
+fn a_job_is_left_to_nobody_who_is_gone_or_may_not_have_it() {
     let mut world = World::new();
     world.run(CancelJobs { filter: JobFilter::default(), reason: String::new(), dry_run: false });
     let job =
         |name: &str| JobSpec { name: Some(name.into()), ..JobSpec::new("q".parse().unwrap(), Payload::default()) };
-    let prefer = vec![Preference { label: "address".into(), value: "c.example".into(), weight: 1 }];
+    let prefer = |value: &str| Preference { label: "address".into(), value: value.into(), weight: 1 };
+    let prefer = vec![prefer("c.example"), prefer("d.example")];
     let prefers = JobSpec { prefer, ..job("prefers c") };
     world.run(Submit(Submission { jobs: vec![prefers, job("any")], ..Submission::default() })).unwrap();
     world.run(PauseQueue { queue: "q".parse().unwrap(), reason: String::new() }).unwrap();
     drop(world.ask("c"));
+    // Nor to one that waits, but may not have it.
+    world.register("d", Vec::new());
+    let command = LeaseJobs::new(LeaseRequest::new(worker("d"), Vec::new(), 1), Span::seconds(60));
+    let queues = Queues::of(&["another".parse().unwrap()].into());
+    let _held = world.begin(LeaseJobsWithin { command, bounds: LeaseBounds { queues, session: None } });
     world.run(ResumeQueue { queue: "q".parse().unwrap() }).unwrap();
     let LeaseAnswer::Granted { leases, .. } = world.ask("a").try_answer().unwrap().unwrap().answer else { panic!() };
-    assert_eq!(leases[0].1.name, "prefers c", "it is the older one, and c is not there");
+    assert_eq!(leases[0].1.name, "prefers c", "it is the older one, and neither c nor d may have it");
 }
 
 #[test]

@@ -49,6 +49,15 @@ impl Queues {
         }
     }
 
+    /// Whether every one of the others is one of them.
+    pub fn cover(&self, others: &Self) -> bool {
+        match (self, others) {
+            (Self::All, _) => true,
+            (Self::Only(_), Self::All) => false,
+            (Self::Only(queues), Self::Only(others)) => others.is_subset(queues),
+        }
+    }
+
     /// Whether some queues are not among them.
     pub const fn is_held(&self) -> bool {
         match self {

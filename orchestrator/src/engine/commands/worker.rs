@@ -236,7 +236,7 @@ impl Engine {
     /// Grants as many jobs as the worker asks for, has room for, and may have. What each takes of its resources is gone
     /// for the next.
     fn grant(&mut self, request: &mut LeaseRequest, bounds: &LeaseBounds, now: Now) -> Vec<(Granted, LeaseContext)> {
-        request.rivals = self.rivals(request);
+        request.rivals = self.rivals(request, bounds);
         let mut left = request.clone();
         let granted = self.grant_of(&mut left, bounds, now);
         if granted.is_empty() && !request.rivals.is_empty() {
@@ -249,18 +249,19 @@ impl Engine {
     }
 
     /// Others that wait for jobs of the same kinds, if there is a job that would rather go to some worker than to another.
-    fn rivals(&self, request: &LeaseRequest) -> Vec<(WorkerId, Offer)> {
+    fn rivals(&self, request: &LeaseRequest, bounds: &LeaseBounds) -> Vec<(WorkerId, Offer)> {
         let prefers = |(_, required, _): (&Kind, &Requirements, u64)| !required.prefer.is_empty();
         if self.everybody_was_asked || !self.state.ready_by_need().any(prefers) {
             return Vec::new();
         }
-        let other = |rival: &&LeaseRequest| {
+        let other = |(rival, theirs): &(&LeaseRequest, &LeaseBounds)| {
             rival.worker != request.worker
+                && theirs.queues.cover(&bounds.queues)
                 && rival.kinds.iter().any(|kind| request.kinds.contains(kind))
                 && !self.state.set_aside().contains_key(&rival.worker)
         };
-        let others = self.waiting().map(|(rival, _)| rival).filter(other);
-        others.map(|rival| (rival.worker.clone(), rival.offer.clone())).collect()
+        let others = self.waiting().filter(other);
+        others.map(|(rival, _)| (rival.worker.clone(), rival.offer.clone())).collect()
     }
 
     /// Whether this ledger gave the receipt: it has the record, and, as far back as links are remembered, under this
