@@ -462,6 +462,24 @@ fn a_job_that_does_not_wait_for_ever_says_so() {
 }
 
 #[test]
+fn gangs_of_two_queues_that_are_alike_are_told_of_together() {
+    let mut cluster = Cluster::new();
+    cluster.define(QueueSpec::new("r".parse().unwrap()));
+    let gang = |queue: &str| {
+        let gang = Some(GangSpec { workers: 2, timeout: None });
+        JobSpec { gang, queue: queue.parse().unwrap(), ..needs("gpus=1") }
+    };
+    let ids = cluster.submit(vec![gang("q"), gang("r")]);
+    let offer_one = |cluster: &mut Cluster, name| offers(cluster, name, &[("gpus", gpus(&[16]))], "north", None);
+    offer_one(&mut cluster, "a");
+    let unoffered = explain::unoffered(&cluster.state, &cluster.workers, cluster.now);
+    assert_eq!((unoffered.len(), unoffered[0].jobs), (1, 2));
+    offer_one(&mut cluster, "b");
+    let codes = |id| cluster.why(id).iter().map(Why::code).collect::<Vec<_>>();
+    assert_eq!((codes(ids[0]), codes(ids[1])), (vec!["next"], vec!["other_queues"]));
+}
+
+#[test]
 fn a_gang_lacks_workers_waits_for_them_and_runs_on_them() {
     let mut cluster = Cluster::new();
     let gang = |workers| JobSpec { gang: Some(GangSpec { workers, timeout: None }), ..needs("gpus=2") };
